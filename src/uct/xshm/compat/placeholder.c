@@ -1,0 +1,2 @@
+extern int xshm_placeholder;
+int xshm_placeholder;
