@@ -1,0 +1,100 @@
+# Test results in TAP, for bash. To be sourced.
+#
+#   tap_run NAME COMMAND...   "ok" if COMMAND succeeds; its output is shown as
+#                             diagnostics if it does not
+#                             (lines that begin with NOTE: always)
+#   tap_run_failing NAME PATTERN COMMAND...   the other way round: for a test of
+#                             a test
+#   tap_skip NAME REASON
+#   tap_say TEXT              a line for the reader
+#   tap_finish                the plan; the status of the script
+#
+# SPDX-License-Identifier: BSD-3-Clause
+
+tap_count=0
+tap_failed=0
+tap_status=0
+TAP_LINES_SHOWN=60
+
+tap_say() {
+    printf '# %s\n' "$*"
+}
+
+tap_ok() {
+    tap_count=$((tap_count + 1))
+    printf 'ok %d - %s\n' "$tap_count" "$1"
+}
+
+tap_not_ok() {
+    tap_count=$((tap_count + 1))
+    tap_failed=$((tap_failed + 1))
+    printf 'not ok %d - %s\n' "$tap_count" "$1"
+}
+
+tap_skip() {
+    tap_count=$((tap_count + 1))
+    printf 'ok %d - %s # SKIP %s\n' "$tap_count" "$1" "$2"
+}
+
+tap_show() {
+    local lines
+    lines=$(wc -l <"$1")
+    if [ "$lines" -gt "$TAP_LINES_SHOWN" ]; then
+        tap_say "($((lines - TAP_LINES_SHOWN)) lines left out)"
+    fi
+    tail -n "$TAP_LINES_SHOWN" "$1" | sed 's/^/#   /'
+}
+
+# Sets tap_status. In a subshell with "set -e" of its own, which bash would
+# ignore if this were called as a condition.
+tap_run_to() {
+    local output=$1
+    shift
+    set +e
+    (
+        set -e
+        "$@"
+    ) >"$output" 2>&1 </dev/null
+    tap_status=$?
+    set -e
+}
+
+tap_run() {
+    local name=$1 output
+    shift
+    output=$(mktemp "$FUNC_WORK/tap.XXXXXX")
+    tap_run_to "$output" "$@"
+    if [ "$tap_status" -eq 0 ]; then
+        tap_ok "$name"
+        sed -n 's/^NOTE /#   /p' "$output"
+    else
+        tap_not_ok "$name"
+        tap_say "status $tap_status of: $*"
+        tap_show "$output"
+    fi
+    rm -f "$output"
+}
+
+# The command must fail, and say something that matches PATTERN: another
+# failure than the one that was provoked proves nothing
+tap_run_failing() {
+    local name=$1 pattern=$2 output
+    shift 2
+    output=$(mktemp "$FUNC_WORK/tap.XXXXXX")
+    tap_run_to "$output" "$@"
+    if [ "$tap_status" -ne 0 ] && grep -Eq -e "$pattern" "$output"; then
+        tap_ok "$name"
+        tap_say "  $(grep -E -m 1 -e "$pattern" "$output")"
+    else
+        tap_not_ok "$name"
+        tap_say "should have failed with \"$pattern\", ended with status" \
+            "$tap_status: $*"
+        tap_show "$output"
+    fi
+    rm -f "$output"
+}
+
+tap_finish() {
+    printf '1..%d\n' "$tap_count"
+    [ "$tap_failed" -eq 0 ]
+}
