@@ -30,6 +30,10 @@ AC_DEFUN([XSHM_CHECK_TOOLS], [
     PKG_CHECK_MODULES([CMOCKA], [cmocka], [xshm_cmocka=yes],
                       [xshm_cmocka="no (install libcmocka-dev for them)"])
     AM_CONDITIONAL([HAVE_CMOCKA], [test "x$xshm_cmocka" = xyes])
+    AC_CHECK_PROGS([MPICC], [mpicc], [no])
+    AS_IF([test "x$MPICC" != xno], [xshm_mpi=yes],
+          [xshm_mpi="no (install libopenmpi-dev for them)"])
+    AM_CONDITIONAL([HAVE_MPI], [test "x$xshm_mpi" = xyes])
     AC_CHECK_PROGS([CLANG_FORMAT], [clang-format], [no])
 ])
 

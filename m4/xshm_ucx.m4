@@ -56,6 +56,10 @@ AC_DEFUN([XSHM_FIND_INSTALLED_UCX], [
     AC_MSG_RESULT([$xshm_ucx_version in $with_ucx])
     AC_SUBST([UCX_PREFIX], [$with_ucx])
     AC_SUBST([UCX_VERSION], [$xshm_ucx_version])
+    # Version 1.22 was the first to look for plug-ins by itself
+    AM_CONDITIONAL([UCX_LOADS_PLUGINS],
+                   [test "$xshm_ucx_major" -gt 1 ||
+                    test "$xshm_ucx_minor" -ge 22])
 ])
 
 
