@@ -70,19 +70,32 @@ xshm_watch() {
     fi
 }
 
+# A command in the background does not see the terminal's interrupt: end it too.
+xshm_interrupted() {
+    if [ -n "$xshm_child" ]; then
+        kill -TERM "$xshm_child" 2>/dev/null || true
+        wait "$xshm_child" 2>/dev/null || true
+    fi
+    exit 130
+}
+
+xshm_child=
+trap xshm_interrupted INT TERM
+
 # Run "xshm_quietly WHAT LOG COMMAND...": the output goes to LOG, the screen
 # shows progress, and the end of the log when the command fails. Returns the
 # command's status.
 xshm_quietly() {
     local what=$1 log=$2
-    local pid status=0
+    local status=0
     shift 2
 
     mkdir -p "$(dirname "$log")"
     "$@" >"$log" 2>&1 </dev/null &
-    pid=$!
-    xshm_watch "$what" "$pid" "$log"
-    wait "$pid" || status=$?
+    xshm_child=$!
+    xshm_watch "$what" "$xshm_child" "$log"
+    wait "$xshm_child" || status=$?
+    xshm_child=
     if [ "$status" -ne 0 ]; then
         tail -n "$XSHM_LOG_TAIL" "$log" >&2
         xshm_warn "$what: failed with status $status; its log is $log"
