@@ -1,0 +1,121 @@
+# Starting MPI jobs in the ways in which a user does. To be sourced after
+# proof.sh.
+#
+#   direct   everything said on the command line: no file of xshm's but the
+#            library takes part
+#   xshm_run        install/bin/xshm_run mpirun ...
+#   parameter-file  literally "UCX_TLS=xshm mpirun -np N program", in an empty
+#            environment, after the one step that docs/ tells
+#
+# SPDX-License-Identifier: BSD-3-Clause
+
+MPI_PARAMETER_FILE=$XSHM_INSTALL/share/xshm/xshm-mca-params.conf
+
+# More arguments of mpirun
+MPI_EXTRA=()
+
+mpi_init() {
+    func_need "$MPI_BIN/ring"
+    command -v mpirun >/dev/null ||
+        func_bail_out "mpirun is missing: install openmpi-bin"
+    # A user's own settings must not take part
+    MPI_HOME=$FUNC_WORK/home
+    MPI_CONFIGURED_HOME=$FUNC_WORK/configured-home
+    mkdir -p "$MPI_HOME" "$MPI_CONFIGURED_HOME/.openmpi"
+    MPI_BASE=("PATH=$PATH" "HOME=$MPI_HOME" "TMPDIR=$FUNC_WORK"
+        OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1)
+    if [ "$FUNC_TL" = xshm ]; then
+        MPI_WAYS=(xshm_run parameter-file)
+        func_need "$XSHM_INSTALL/bin/xshm_run"
+        [ -f "$MPI_PARAMETER_FILE" ] ||
+            func_bail_out "$MPI_PARAMETER_FILE is missing: make install"
+        # The documented step
+        cp "$MPI_PARAMETER_FILE" \
+            "$MPI_CONFIGURED_HOME/.openmpi/mca-params.conf"
+    else
+        MPI_WAYS=(direct)
+    fi
+}
+
+mpi_describe() {
+    case $1 in
+        direct) echo "mpirun with every setting on its command line" ;;
+        xshm_run) echo "xshm_run mpirun -np N program" ;;
+        parameter-file) echo "UCX_TLS=... mpirun -np N program" ;;
+    esac
+}
+
+mpi_ranks_of() {
+    case $1 in
+        parameter-file) echo 2 4 ;;
+        *) echo 2 3 4 8 ;;
+    esac
+}
+
+mpi_other_transport() {
+    if [ "$FUNC_TL" = posix ]; then
+        echo sysv
+    else
+        echo posix
+    fi
+}
+
+mpi_direct() {
+    env -i "${MPI_BASE[@]}" "${FUNC_ENV[@]}" OMPI_MCA_pml=ucx \
+        OMPI_MCA_osc=ucx OMPI_MCA_opal_common_ucx_tls=any \
+        OMPI_MCA_opal_common_ucx_devices=any "${MPI_VARS[@]}" \
+        "${MPI_ISOLATE[@]}" mpirun --oversubscribe "$@"
+}
+
+mpi_xshm_run() {
+    env -i "${MPI_BASE[@]}" "${MPI_VARS[@]}" "${MPI_ISOLATE[@]}" \
+        "$XSHM_INSTALL/bin/xshm_run" mpirun --oversubscribe "$@"
+}
+
+mpi_parameter_file() {
+    env -i "${MPI_BASE[@]}" "HOME=$MPI_CONFIGURED_HOME" "${MPI_VARS[@]}" \
+        "${MPI_ISOLATE[@]}" mpirun "$@"
+}
+
+# mpi_start HOW RANKS UCX_TLS DIR [VARIABLE=VALUE...] PROGRAM: run it in a
+# network of its own; its output goes to DIR/output, the log to DIR
+mpi_start() {
+    local how=$1 ranks=$2 tls=$3 dir=$4
+    shift 4
+    readarray -t MPI_VARS < <(proof_env "$dir")
+    readarray -t -O "${#MPI_VARS[@]}" MPI_VARS < <(proof_mpi_env)
+    MPI_VARS+=("UCX_TLS=$tls")
+    while [ $# -gt 1 ]; do
+        MPI_VARS+=("$1")
+        shift
+    done
+    MPI_ISOLATE=("$FUNC_BIN/isolate" -n -r "$dir/bytes"
+        timeout --kill-after=10 "$FUNC_WATCHDOG")
+    "mpi_${how//-/_}" "${MPI_EXTRA[@]}" -np "$ranks" "$1" >"$dir/output" 2>&1
+}
+
+mpi_moved() {
+    sed -n 's/^RESULT .* bytes=\([0-9]*\) ok$/\1/p' "$1"
+}
+
+# One run with all its proofs
+mpi_case() {
+    local how=$1 ranks=$2 tls=$3 program=$4 dir others=
+    dir=$(mktemp -d "$FUNC_WORK/case.XXXXXX")
+    case ,$tls, in
+        *,self,*) others=self ;;
+    esac
+    mpi_start "$how" "$ranks" "$tls" "$dir" "$MPI_BIN/$program" || {
+        cat "$dir/output"
+        proof_errors "$dir"
+        return 1
+    }
+    if ! grep -q "^RESULT $program ranks=$ranks .* ok\$" "$dir/output"; then
+        cat "$dir/output"
+        return 1
+    fi
+    proof_lanes "$dir" "$ranks" "$FUNC_TL" $others
+    proof_pml "$dir" "$dir/output" "$ranks"
+    proof_bytes "$dir/bytes" "$(mpi_moved "$dir/output")"
+    rm -rf "$dir"
+}
