@@ -1,0 +1,98 @@
+# What the tests of the build share. To be sourced by a script in this folder;
+# the script's own work folder is $WORK, below build/parts/, and is emptied.
+#
+# See file LICENSE for terms.
+
+# shellcheck shell=bash
+
+BUILD_TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+XSHM_SRC=${XSHM_SRC:-$(cd "$BUILD_TESTS/../.." && pwd)}
+XSHM_BUILD=${XSHM_BUILD:-$XSHM_SRC/build}
+XSHM_INSTALL=${XSHM_INSTALL:-$XSHM_SRC/install}
+UCX_SOURCE=${XSHM_UCX_SOURCE:-$XSHM_BUILD/ucx-source}
+
+WORK=$XSHM_BUILD/parts/$(basename "$0")
+# Where the TAP functions keep a test's output
+# shellcheck disable=SC2034
+FUNC_WORK=$WORK/output
+
+# shellcheck source-path=SCRIPTDIR/../..
+. "$XSHM_SRC/test/functional/lib/tap.sh"
+
+# A read-only tree may be left from a distcheck that was cut off
+if [ -d "$WORK" ]; then
+    chmod -R u+w "$WORK"
+fi
+rm -rf "$WORK"
+mkdir -p "$FUNC_WORK"
+
+# Print a file name relative to the folder where we are, which configure needs if
+# there is a space in it.
+relative() {
+    realpath --relative-to=. "$1"
+}
+
+# Fail with the texts that were expected and found.
+expect() {
+    local what=$1 wanted=$2 found=$3
+
+    if [ "$wanted" != "$found" ]; then
+        printf '%s: expected "%s", found "%s"\n' "$what" "$wanted" "$found"
+        return 1
+    fi
+}
+
+# Configure in the folder $1, with the matching UCX source.
+configure_in() {
+    local folder=$1
+    shift
+
+    mkdir -p "$folder"
+    cd "$folder"
+    "$(relative "$XSHM_SRC")/configure" --prefix="$folder/install" \
+        --with-ucx-source="$UCX_SOURCE" "$@"
+}
+
+make_in() {
+    make -C "$1" -j"$(nproc)" "${@:2}"
+}
+
+# Run "make check" in the folder $1, and hand on the result of every single unit
+# test: automake's driver has noted them, one a line, in the .trs files. All
+# arguments but the first go to make.
+make_check_to_tap() {
+    local folder=$1 log=$FUNC_WORK/make-check status=0
+    shift
+
+    find "$folder/test/gtest-c" -name '*.trs' -exec rm -f {} + 2>/dev/null ||
+        true
+    make_in "$folder" check "$@" >"$log" 2>&1 || status=$?
+    collect_trs "$folder"
+    if [ "$status" -ne 0 ] && [ "$tap_failed" -eq 0 ]; then
+        tap_not_ok "make check"
+        tap_show "$log"
+    elif [ "$tap_count" -eq 0 ]; then
+        tap_not_ok "make check runs unit tests"
+        tap_show "$log"
+    fi
+}
+
+collect_trs() {
+    local folder=$1 trs suite result name
+
+    while IFS= read -r trs; do
+        suite=$(basename "$trs" .trs)
+        while read -r result name; do
+            # The driver leaves the test's number in front of its name
+            name=$(printf '%s\n' "$name" | sed 's/^[0-9]* *-* *//')
+            case $result in
+            PASS) tap_ok "$suite: $name" ;;
+            SKIP) tap_skip "$suite: ${name%%#*}" "${name#*# }" ;;
+            *)
+                tap_not_ok "$suite: $result $name"
+                tap_show "${trs%.trs}.log"
+                ;;
+            esac
+        done < <(sed -n 's/^:test-result: //p' "$trs")
+    done < <(find "$folder/test/gtest-c" -name '*.trs' | LC_ALL=C sort)
+}
