@@ -1,0 +1,485 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifdef HAVE_CONFIG_H
+#  include "config.h"
+#endif
+
+#include "ep.h"
+
+#include <ucs/arch/cpu.h>
+#include <ucs/debug/log.h>
+#include <uct/base/uct_iov.inl>
+
+
+static UCS_F_ALWAYS_INLINE xshm_iface_t *xshm_ep_iface(const xshm_ep_t *ep)
+{
+    return ucs_derived_of(ep->super.super.iface, xshm_iface_t);
+}
+
+/* Let the fast path send again, if nothing else is in the way */
+static void xshm_ep_update_ring(xshm_ep_t *ep)
+{
+    xshm_tx_t *tx = ep->peer->tx;
+
+    ep->ring = ((ep->status == UCS_OK) && (tx->state != XSHM_TX_IDLE) &&
+                (ucs_queue_is_empty(&ep->pending) || ep->is_sending)) ?
+               &tx->ring : &xshm_ring_tx_none;
+}
+
+static UCS_CLASS_INIT_FUNC(xshm_ep_t, const uct_ep_params_t *params)
+{
+    xshm_iface_t *iface = ucs_derived_of(params->iface, xshm_iface_t);
+    ucs_status_t status;
+
+    UCT_EP_PARAMS_CHECK_DEV_IFACE_ADDRS(params);
+    UCS_CLASS_CALL_SUPER_INIT(uct_base_ep_t, &iface->super);
+
+    status = xshm_peer_get(iface, params->dev_addr,
+                           (const xshm_iface_addr_t*)params->iface_addr,
+                           &self->peer);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    self->status      = UCS_OK;
+    self->is_sending  = 0;
+    ucs_queue_head_init(&self->pending);
+    ucs_list_head_init(&self->waiting);
+    ucs_list_head_init(&self->failed);
+    ucs_list_add_tail(&self->peer->eps, &self->list);
+    xshm_ep_update_ring(self);
+    return UCS_OK;
+}
+
+static UCS_CLASS_CLEANUP_FUNC(xshm_ep_t)
+{
+    xshm_ep_pending_purge(&self->super.super, NULL, NULL);
+    xshm_peer_finish_flushes(self->peer, self, UCS_INPROGRESS);
+    ucs_list_del(&self->failed);
+    ucs_list_del(&self->list);
+    xshm_peer_put(self->peer);
+}
+
+UCS_CLASS_DEFINE(xshm_ep_t, uct_base_ep_t)
+UCS_CLASS_DEFINE_NEW_FUNC(xshm_ep_t, uct_ep_t, const uct_ep_params_t*);
+UCS_CLASS_DEFINE_DELETE_FUNC(xshm_ep_t, uct_ep_t);
+
+
+/* May this endpoint send now? Opens the channel at its first message. */
+static ucs_status_t xshm_ep_check_sendable(xshm_ep_t *ep)
+{
+    if (ep->status != UCS_OK) {
+        return ep->status;
+    }
+
+    /* What waits goes first */
+    if (!ucs_queue_is_empty(&ep->pending) && !ep->is_sending) {
+        return UCS_ERR_NO_RESOURCE;
+    }
+
+    return (ep->peer->tx->state == XSHM_TX_IDLE) ? xshm_tx_open(ep->peer->tx) :
+                                                   UCS_OK;
+}
+
+/* The slow way to find room. On success ep->ring is the channel's. */
+static UCS_F_NOINLINE ucs_status_t
+xshm_ep_reserve_slow(xshm_ep_t *ep, uint32_t lines, void **payload_p)
+{
+    ucs_status_t status;
+    xshm_tx_t *tx;
+
+    status = xshm_ep_check_sendable(ep);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    tx         = ep->peer->tx;
+    ep->ring   = &tx->ring;
+    *payload_p = xshm_ring_tx_reserve_slow(&tx->ring, lines);
+    if (*payload_p != NULL) {
+        return UCS_OK;
+    }
+
+    if (tx->ring.violation) {
+        ++xshm_ep_iface(ep)->num_violations;
+        xshm_peer_fail(ep->peer);
+        return ep->status;
+    }
+
+    return UCS_ERR_NO_RESOURCE;
+}
+
+/* Find room for a record */
+static UCS_F_ALWAYS_INLINE ucs_status_t
+xshm_ep_reserve(xshm_ep_t *ep, uint32_t lines, void **payload_p)
+{
+    *payload_p = xshm_ring_tx_reserve(ep->ring, lines);
+    return ucs_likely(*payload_p != NULL) ?
+           UCS_OK : xshm_ep_reserve_slow(ep, lines, payload_p);
+}
+
+static UCS_F_ALWAYS_INLINE xshm_abi_record_t
+xshm_ep_record(uint8_t id, size_t size)
+{
+    xshm_abi_record_t record;
+
+    record.word = (uint64_t)size | ((uint64_t)XSHM_RECORD_AM << 32) |
+                  ((uint64_t)id << 40);
+    return record;
+}
+
+static UCS_F_ALWAYS_INLINE void
+xshm_ep_trace(xshm_ep_t *ep, uint8_t id, const void *payload, size_t length,
+              const char *kind)
+{
+    uct_iface_trace_am(&xshm_ep_iface(ep)->super, UCT_AM_TRACE_TYPE_SEND, id,
+                       payload, length, "TX: AM_%s", kind);
+}
+
+/* Copies of a few bytes, without a call: the sizes overlap instead of being
+ * looped over */
+static UCS_F_ALWAYS_INLINE void
+xshm_ep_copy_line(uint8_t *dst, const uint8_t *src, size_t length)
+{
+    if (length >= 16) {
+        memcpy(dst, src, 16);
+        if (length > 32) {
+            memcpy(dst + 16, src + 16, 16);
+        }
+        memcpy(dst + length - 16, src + length - 16, 16);
+    } else if (length >= 8) {
+        memcpy(dst, src, 8);
+        memcpy(dst + length - 8, src + length - 8, 8);
+    } else if (length >= 4) {
+        memcpy(dst, src, 4);
+        memcpy(dst + length - 4, src + length - 4, 4);
+    } else if (length > 0) {
+        dst[0]          = src[0];
+        dst[length / 2] = src[length / 2];
+        dst[length - 1] = src[length - 1];
+    }
+}
+
+static UCS_F_NOINLINE ucs_status_t
+xshm_ep_am_short_long(xshm_ep_t *ep, uint8_t id, uint64_t header,
+                      const void *payload, unsigned length)
+{
+    size_t size    = sizeof(header) + length;
+    uint32_t lines = xshm_ring_lines(size);
+    ucs_status_t status;
+    uint8_t *dst;
+
+    status = xshm_ep_reserve(ep, lines, (void**)&dst);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    memcpy(dst, &header, sizeof(header));
+    memcpy(dst + sizeof(header), payload, length);
+    xshm_ep_trace(ep, id, dst, size, "SHORT");
+    xshm_ring_tx_commit(ep->ring, lines, xshm_ep_record(id, size));
+    UCT_TL_EP_STAT_OP(&ep->super, AM, SHORT, size);
+    return UCS_OK;
+}
+
+ucs_status_t xshm_ep_am_short(uct_ep_h tl_ep, uint8_t id, uint64_t header,
+                              const void *payload, unsigned length)
+{
+    xshm_ep_t *ep = ucs_derived_of(tl_ep, xshm_ep_t);
+    size_t size   = sizeof(header) + length;
+    ucs_status_t status;
+    uint8_t *dst;
+
+    UCT_CHECK_AM_ID(id);
+    UCT_CHECK_LENGTH(size, 0, xshm_ep_iface(ep)->config.max_short, "am_short");
+
+    if (ucs_unlikely(size > XSHM_RING_LINE_PAYLOAD)) {
+        return xshm_ep_am_short_long(ep, id, header, payload, length);
+    }
+
+    dst = xshm_ring_tx_reserve_line(ep->ring);
+    if (ucs_unlikely(dst == NULL)) {
+        status = xshm_ep_reserve_slow(ep, 1, (void**)&dst);
+        if (status != UCS_OK) {
+            return status;
+        }
+    }
+
+    *(uint64_t*)dst = header;
+    xshm_ep_copy_line(dst + sizeof(header), payload, length);
+    xshm_ep_trace(ep, id, dst, size, "SHORT");
+    xshm_ring_tx_commit_line(ep->ring, xshm_ep_record(id, size));
+    UCT_TL_EP_STAT_OP(&ep->super, AM, SHORT, size);
+    return UCS_OK;
+}
+
+ucs_status_t xshm_ep_am_short_iov(uct_ep_h tl_ep, uint8_t id,
+                                  const uct_iov_t *iov, size_t iovcnt)
+{
+    xshm_ep_t *ep  = ucs_derived_of(tl_ep, xshm_ep_t);
+    size_t size    = uct_iov_total_length(iov, iovcnt);
+    uint32_t lines = xshm_ring_lines(size);
+    ucs_iov_iter_t iter;
+    ucs_status_t status;
+    void *dst;
+
+    UCT_CHECK_AM_ID(id);
+    UCT_CHECK_LENGTH(size, 0, xshm_ep_iface(ep)->config.max_short,
+                     "am_short_iov");
+
+    status = xshm_ep_reserve(ep, lines, &dst);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    ucs_iov_iter_init(&iter);
+    uct_iov_to_buffer(iov, iovcnt, &iter, dst, SIZE_MAX);
+    xshm_ep_trace(ep, id, dst, size, "SHORT_IOV");
+    xshm_ring_tx_commit(ep->ring, lines, xshm_ep_record(id, size));
+    UCT_TL_EP_STAT_OP(&ep->super, AM, SHORT, size);
+    return UCS_OK;
+}
+
+ssize_t xshm_ep_am_bcopy(uct_ep_h tl_ep, uint8_t id,
+                         uct_pack_callback_t pack_cb, void *arg,
+                         unsigned flags)
+{
+    xshm_ep_t *ep = ucs_derived_of(tl_ep, xshm_ep_t);
+    ucs_status_t status;
+    size_t size;
+    void *dst;
+
+    UCT_CHECK_AM_ID(id);
+
+    /* How long it is, is known only when it has been packed */
+    status = xshm_ep_reserve(ep, xshm_ep_iface(ep)->config.seg_lines, &dst);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    size = pack_cb(dst, arg);
+    xshm_ep_trace(ep, id, dst, size, "BCOPY");
+    xshm_ring_tx_commit(ep->ring, xshm_ring_lines(size),
+                        xshm_ep_record(id, size));
+    UCT_TL_EP_STAT_OP(&ep->super, AM, BCOPY, size);
+    return size;
+}
+
+ucs_status_t xshm_ep_am_zcopy(uct_ep_h tl_ep, uint8_t id, const void *header,
+                              unsigned header_length, const uct_iov_t *iov,
+                              size_t iovcnt, unsigned flags,
+                              uct_completion_t *comp)
+{
+    xshm_ep_t *ep  = ucs_derived_of(tl_ep, xshm_ep_t);
+    size_t size    = header_length + uct_iov_total_length(iov, iovcnt);
+    uint32_t lines = xshm_ring_lines(size);
+    ucs_iov_iter_t iter;
+    ucs_status_t status;
+    void *dst;
+
+    UCT_CHECK_AM_ID(id);
+    UCT_CHECK_LENGTH(size, 0, xshm_ep_iface(ep)->config.seg_size, "am_zcopy");
+
+    status = xshm_ep_reserve(ep, lines, &dst);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    /* Copied now, so it is complete, and comp is not called */
+    memcpy(dst, header, header_length);
+    ucs_iov_iter_init(&iter);
+    uct_iov_to_buffer(iov, iovcnt, &iter,
+                      UCS_PTR_BYTE_OFFSET(dst, header_length), SIZE_MAX);
+    xshm_ep_trace(ep, id, dst, size, "ZCOPY");
+    xshm_ring_tx_commit(ep->ring, lines, xshm_ep_record(id, size));
+    UCT_TL_EP_STAT_OP(&ep->super, AM, ZCOPY, size);
+    return UCS_OK;
+}
+
+/* Room for any message: only then can a request that found none be tried
+ * again at once. */
+static int xshm_ep_has_room(xshm_ep_t *ep)
+{
+    return xshm_ring_tx_can_reserve(&ep->peer->tx->ring,
+                                    xshm_ep_iface(ep)->config.seg_lines);
+}
+
+ucs_status_t
+xshm_ep_pending_add(uct_ep_h tl_ep, uct_pending_req_t *req, unsigned flags)
+{
+    xshm_ep_t *ep       = ucs_derived_of(tl_ep, xshm_ep_t);
+    xshm_iface_t *iface = xshm_ep_iface(ep);
+
+    if (ucs_queue_is_empty(&ep->pending) &&
+        ((ep->status != UCS_OK) || (ep->peer->tx->state == XSHM_TX_IDLE) ||
+         xshm_ep_has_room(ep))) {
+        return UCS_ERR_BUSY;
+    }
+
+    if (ucs_queue_is_empty(&ep->pending)) {
+        ucs_list_add_tail(&ep->peer->waiting, &ep->waiting);
+        if (ucs_list_is_empty(&ep->peer->blocked)) {
+            ucs_list_add_tail(&iface->blocked, &ep->peer->blocked);
+        }
+    }
+
+    uct_pending_req_queue_push(&ep->pending, req);
+    xshm_ep_update_ring(ep);
+    xshm_iface_schedule(iface, XSHM_IFACE_WORK_PENDING);
+    UCT_TL_EP_STAT_PEND(&ep->super);
+    return UCS_OK;
+}
+
+/* No request waits any more */
+static void xshm_ep_stop_waiting(xshm_ep_t *ep)
+{
+    ucs_list_del(&ep->waiting);
+    ucs_list_head_init(&ep->waiting);
+    if (ucs_list_is_empty(&ep->peer->waiting)) {
+        ucs_list_del(&ep->peer->blocked);
+        ucs_list_head_init(&ep->peer->blocked);
+    }
+}
+
+ucs_status_t xshm_ep_send_pending(xshm_ep_t *ep)
+{
+    uct_pending_req_priv_queue_t *priv;
+    uct_pending_req_t *req;
+    ucs_status_t status;
+
+    /* The callback may use the request for something else, so it is not in
+     * the queue meanwhile */
+    priv = ucs_queue_pull_elem_non_empty(&ep->pending,
+                                         uct_pending_req_priv_queue_t,
+                                         queue_elem);
+    req  = ucs_container_of(priv, uct_pending_req_t, priv);
+
+    ep->is_sending = 1;
+    xshm_ep_update_ring(ep);
+    status         = req->func(req);
+    ep->is_sending = 0;
+
+    if (status != UCS_OK) {
+        ucs_queue_push_head(&ep->pending, &priv->queue_elem);
+    }
+
+    xshm_ep_update_ring(ep);
+    if (ucs_queue_is_empty(&ep->pending)) {
+        xshm_ep_stop_waiting(ep);
+    }
+
+    return status;
+}
+
+void xshm_ep_pending_purge(uct_ep_h tl_ep, uct_pending_purge_callback_t cb,
+                           void *arg)
+{
+    xshm_ep_t *ep = ucs_derived_of(tl_ep, xshm_ep_t);
+    uct_pending_req_priv_queue_t *priv;
+    uct_pending_req_t *req;
+
+    if (ucs_queue_is_empty(&ep->pending)) {
+        return;
+    }
+
+    while (!ucs_queue_is_empty(&ep->pending)) {
+        priv = ucs_queue_pull_elem_non_empty(&ep->pending,
+                                             uct_pending_req_priv_queue_t,
+                                             queue_elem);
+        req  = ucs_container_of(priv, uct_pending_req_t, priv);
+        if (cb != NULL) {
+            cb(req, arg);
+        } else {
+            ucs_warn("xshm: endpoint %p is destroyed with a pending request "
+                     "%p", ep, req);
+        }
+    }
+
+    xshm_ep_stop_waiting(ep);
+    xshm_ep_update_ring(ep);
+}
+
+ucs_status_t
+xshm_ep_flush(uct_ep_h tl_ep, unsigned flags, uct_completion_t *comp)
+{
+    xshm_ep_t *ep = ucs_derived_of(tl_ep, xshm_ep_t);
+
+    UCT_TL_EP_STAT_FLUSH(&ep->super);
+    if (flags & UCT_FLUSH_FLAG_CANCEL) {
+        return UCS_OK;
+    }
+
+    if (ep->status != UCS_OK) {
+        return ep->status;
+    }
+
+    if (!ucs_queue_is_empty(&ep->pending)) {
+        return UCS_ERR_NO_RESOURCE;
+    }
+
+    /* The memory is ours: what is in it is safe only when the peer has it */
+    return (ep->peer->tx->state == XSHM_TX_ASKING) ?
+           xshm_peer_add_flush(ep->peer, ep, comp) : UCS_OK;
+}
+
+ucs_status_t xshm_ep_fence(uct_ep_h tl_ep, unsigned flags)
+{
+    /* Active messages of an endpoint are in order */
+    UCT_TL_EP_STAT_FENCE(ucs_derived_of(tl_ep, uct_base_ep_t));
+    return UCS_OK;
+}
+
+ucs_status_t
+xshm_ep_check(uct_ep_h tl_ep, unsigned flags, uct_completion_t *comp)
+{
+    xshm_ep_t *ep = ucs_derived_of(tl_ep, xshm_ep_t);
+
+    UCT_EP_KEEPALIVE_CHECK_PARAM(flags, comp);
+
+    /* The service notices the peer's end only once a channel is open */
+    if ((ep->status == UCS_OK) && (ep->peer->tx->state == XSHM_TX_IDLE)) {
+        return xshm_tx_open(ep->peer->tx);
+    }
+
+    return UCS_OK;
+}
+
+void xshm_ep_set_failed(xshm_ep_t *ep, ucs_status_t status)
+{
+    xshm_iface_t *iface = xshm_ep_iface(ep);
+
+    if (ep->status != UCS_OK) {
+        return;
+    }
+
+    ep->status      = status;
+    xshm_ep_update_ring(ep);
+    ucs_list_add_tail(&iface->failed, &ep->failed);
+    xshm_iface_schedule(iface, XSHM_IFACE_WORK_FAILED);
+}
+
+void xshm_ep_report_failure(xshm_ep_t *ep)
+{
+    xshm_iface_t *iface = xshm_ep_iface(ep);
+    ucs_status_t status = ep->status;
+    ucs_status_t handler_status;
+
+    xshm_peer_finish_flushes(ep->peer, ep, status);
+    handler_status = uct_iface_handle_ep_err(&iface->super.super,
+                                             &ep->super.super, status);
+    if (handler_status != UCS_OK) {
+        ucs_log(iface->super.config.failure_level,
+                "xshm: a peer is gone (%s), and nobody handles it",
+                ucs_status_string(status));
+    }
+}
+
+ucs_status_t xshm_ep_invalidate(uct_ep_h tl_ep, unsigned flags)
+{
+    xshm_ep_set_failed(ucs_derived_of(tl_ep, xshm_ep_t),
+                       UCS_ERR_ENDPOINT_TIMEOUT);
+    return UCS_OK;
+}

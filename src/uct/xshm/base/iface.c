@@ -1,0 +1,805 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifdef HAVE_CONFIG_H
+#  include "config.h"
+#endif
+
+#include "ep.h"
+#include "iface.h"
+#include "md.h"
+
+#include <ucs/debug/log.h>
+#include <ucs/debug/memtrack_int.h>
+#include <ucs/sys/string.h>
+
+#include <sched.h>
+
+
+/* What UCP compares transports by. Measured by contrib/bench on the machine of
+ * docs/performance.md: the time of a call, one hop of a cache line, and two
+ * copies at once through a ring. */
+#define XSHM_IFACE_OVERHEAD   10e-9
+#define XSHM_IFACE_LATENCY    75e-9
+#define XSHM_IFACE_BANDWIDTH  (9000.0 * UCS_MBYTE)
+
+/* Buffers of copies that are allocated at a time */
+#define XSHM_IFACE_DESC_GROW  64
+
+
+ucs_config_field_t xshm_iface_config_table[] = {
+    {"", "", NULL, ucs_offsetof(xshm_iface_config_t, super),
+     UCS_CONFIG_TYPE_TABLE(uct_iface_config_table)},
+
+    {"RING_SIZE", "56k",
+     "Size of the ring through which one peer sends to another, rounded up to\n"
+     "whole pages of 4 KiB. Two more pages are needed for each ring. A peer\n"
+     "to which nothing was sent has no ring.",
+     ucs_offsetof(xshm_iface_config_t, ring_size), UCS_CONFIG_TYPE_MEMUNITS},
+
+    {"SEG_SIZE", "auto",
+     "Longest message that is sent in one piece. At most about 3/8 of the\n"
+     "ring; \"auto\" is 8 KiB, or less for a small ring.",
+     ucs_offsetof(xshm_iface_config_t, seg_size), UCS_CONFIG_TYPE_MEMUNITS},
+
+    {"MAX_SHORT", "auto",
+     "Longest message that is sent by a plain copy instead of a pack\n"
+     "function. At most the segment size; \"auto\" is 2 KiB.",
+     ucs_offsetof(xshm_iface_config_t, max_short), UCS_CONFIG_TYPE_MEMUNITS},
+
+    {"MAX_POLL", "16",
+     "Most messages of one peer that are received in one call of progress.",
+     ucs_offsetof(xshm_iface_config_t, max_poll), UCS_CONFIG_TYPE_UINT},
+
+    {"YIELD", "4000",
+     "Number of calls of progress in a row that find nothing, after which the\n"
+     "processor is offered to other processes. 0 is never.",
+     ucs_offsetof(xshm_iface_config_t, yield_after), UCS_CONFIG_TYPE_UINT},
+
+    {"COPY_OUT", "auto",
+     "Copy each message out of shared memory before it is handed up, so that\n"
+     "the peer cannot change it any more. Messages of one cache line always\n"
+     "are. \"auto\" does so for peers in other virtual machines.",
+     ucs_offsetof(xshm_iface_config_t, copy_out), UCS_CONFIG_TYPE_ON_OFF_AUTO},
+
+    {"LINGER", "2s",
+     "Longest time to wait, when an interface is closed, for peers to accept\n"
+     "what was sent to them and not flushed.",
+     ucs_offsetof(xshm_iface_config_t, linger), UCS_CONFIG_TYPE_TIME},
+
+    {NULL}
+};
+
+
+ucs_status_t xshm_iface_query_devices(uct_md_h md,
+                                      uct_tl_device_resource_t **devices_p,
+                                      unsigned *num_devices_p)
+{
+    uct_tl_device_resource_t *devices;
+    unsigned num_devices = 0;
+    char reason[256];
+    int i;
+
+    for (i = 0; xshm_platforms[i] != NULL; ++i) {
+    }
+
+    devices = ucs_calloc(i, sizeof(*devices), "xshm_devices");
+    if (devices == NULL) {
+        ucs_error("xshm: cannot allocate memory for %d devices", i);
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    for (i = 0; xshm_platforms[i] != NULL; ++i) {
+        if (!xshm_platforms[i]->probe(reason, sizeof(reason))) {
+            continue;
+        }
+
+        /* Only the addresses of network devices are sent to MPI ranks on
+         * other nodes */
+        ucs_snprintf_zero(devices[num_devices].name,
+                          sizeof(devices[num_devices].name), "%s",
+                          xshm_platforms[i]->device);
+        devices[num_devices].type       = UCT_DEVICE_TYPE_NET;
+        devices[num_devices].sys_device = UCS_SYS_DEVICE_ID_UNKNOWN;
+        ++num_devices;
+    }
+
+    *devices_p     = devices;
+    *num_devices_p = num_devices;
+    return UCS_OK;
+}
+
+static ucs_status_t
+xshm_iface_query(uct_iface_h tl_iface, uct_iface_attr_t *attr)
+{
+    xshm_iface_t *iface = ucs_derived_of(tl_iface, xshm_iface_t);
+
+    uct_base_iface_query(&iface->super, attr);
+
+    attr->cap.flags              = UCT_IFACE_FLAG_CONNECT_TO_IFACE |
+                                   UCT_IFACE_FLAG_AM_SHORT |
+                                   UCT_IFACE_FLAG_AM_BCOPY |
+                                   UCT_IFACE_FLAG_AM_ZCOPY |
+                                   UCT_IFACE_FLAG_PENDING |
+                                   UCT_IFACE_FLAG_CB_SYNC |
+                                   UCT_IFACE_FLAG_EP_CHECK |
+                                   UCT_IFACE_FLAG_ERRHANDLE_PEER_FAILURE;
+    attr->cap.am.max_short       = iface->config.max_short;
+    attr->cap.am.max_bcopy       = iface->config.seg_size;
+    attr->cap.am.max_zcopy       = iface->config.seg_size;
+    attr->cap.am.max_hdr         = iface->config.seg_size;
+    attr->cap.am.max_iov         = SIZE_MAX;
+    attr->cap.am.opt_zcopy_align = 1;
+    attr->cap.am.align_mtu       = 1;
+    attr->device_addr_len        = xshm_iface_platform(iface)->ops
+                                           ->dev_addr_size;
+    attr->iface_addr_len         = sizeof(xshm_iface_addr_t);
+    attr->overhead               = XSHM_IFACE_OVERHEAD;
+    attr->latency                = ucs_linear_func_make(XSHM_IFACE_LATENCY, 0);
+    attr->bandwidth.dedicated    = XSHM_IFACE_BANDWIDTH;
+    return UCS_OK;
+}
+
+static ucs_status_t
+xshm_iface_get_device_address(uct_iface_h tl_iface, uct_device_addr_t *addr)
+{
+    xshm_platform_t *platform =
+            xshm_iface_platform(ucs_derived_of(tl_iface, xshm_iface_t));
+
+    platform->ops->get_dev_addr(platform, addr);
+    return UCS_OK;
+}
+
+static ucs_status_t
+xshm_iface_get_address(uct_iface_h tl_iface, uct_iface_addr_t *addr)
+{
+    xshm_iface_t *iface = ucs_derived_of(tl_iface, xshm_iface_t);
+
+    memcpy(addr, &iface->mailbox->addr, sizeof(iface->mailbox->addr));
+    return UCS_OK;
+}
+
+static int xshm_iface_is_reachable(const uct_iface_h tl_iface,
+                                   const uct_device_addr_t *dev_addr,
+                                   const uct_iface_addr_t *tl_addr)
+{
+    xshm_platform_t *platform =
+            xshm_iface_platform(ucs_derived_of(tl_iface, xshm_iface_t));
+    const xshm_iface_addr_t *addr = (const xshm_iface_addr_t*)tl_addr;
+
+    if (!platform->ops->is_reachable(platform, dev_addr)) {
+        return 0;
+    }
+
+    if ((addr != NULL) && (addr->version != XSHM_ABI_VERSION)) {
+        ucs_warn("xshm: a peer uses version %u of the shared layout, and this "
+                 "process version %u: install the same version of xshm for "
+                 "both", addr->version, XSHM_ABI_VERSION);
+        return 0;
+    }
+
+    return 1;
+}
+
+static ucs_status_t xshm_iface_flush(uct_iface_h tl_iface, unsigned flags,
+                                     uct_completion_t *comp)
+{
+    xshm_iface_t *iface = ucs_derived_of(tl_iface, xshm_iface_t);
+    xshm_peer_t *peer;
+
+    if (comp != NULL) {
+        return UCS_ERR_UNSUPPORTED;
+    }
+
+    UCT_TL_IFACE_STAT_FLUSH(&iface->super);
+    kh_foreach_value(&iface->peers, peer, {
+        if (peer->tx->state == XSHM_TX_ASKING) {
+            UCT_TL_IFACE_STAT_FLUSH_WAIT(&iface->super);
+            return UCS_INPROGRESS;
+        }
+    })
+
+    return UCS_OK;
+}
+
+/* Give a message to its handler from a copy of its own, which the handler may
+ * keep */
+static UCS_F_NOINLINE void
+xshm_iface_deliver_copy(xshm_iface_t *iface, xshm_rx_t *rx,
+                        const xshm_abi_record_t *record)
+{
+    uct_recv_desc_t **desc;
+    ucs_status_t status;
+    void *obj, *data;
+
+    obj = ucs_mpool_get(&iface->desc_mp);
+    if (obj == NULL) {
+        ucs_error("xshm: cannot allocate a buffer for a message of %u bytes: "
+                  "it is lost", record->size);
+        return;
+    }
+
+    data = UCS_PTR_BYTE_OFFSET(obj, sizeof(*desc) + iface->rx_headroom);
+    memcpy(data, xshm_ring_rx_payload(&rx->ring), record->size);
+    status = uct_iface_invoke_am(&iface->super, record->id, data, record->size,
+                                 UCT_CB_PARAM_FLAG_DESC);
+    if (status == UCS_INPROGRESS) {
+        uct_recv_desc(UCS_PTR_BYTE_OFFSET(data, -(ptrdiff_t)
+                                          iface->rx_headroom)) =
+                &iface->release_desc;
+    } else {
+        ucs_mpool_put(obj);
+    }
+}
+
+/* A peer that broke the rules is not read any more */
+static UCS_F_NOINLINE void
+xshm_iface_violation(xshm_iface_t *iface, xshm_rx_t *rx,
+                     const xshm_abi_record_t *record)
+{
+    ucs_warn("xshm: a peer sent a record of type %u, id %u, and %u bytes at "
+             "offset %zu of its ring, which cannot be: the channel is closed",
+             record->type, record->id, record->size,
+             (size_t)(rx->ring.pos - rx->ring.base));
+    ++iface->num_violations;
+    xshm_ring_rx_stop(&rx->ring);
+}
+
+static UCS_F_NOINLINE void
+xshm_iface_end_rx(xshm_iface_t *iface, xshm_rx_t *rx)
+{
+    rx->is_ended = 1;
+    xshm_iface_schedule(iface, XSHM_IFACE_WORK_ENDED);
+}
+
+/* Anything but a short message. @return Zero: nothing more to read here. */
+static UCS_F_NOINLINE int
+xshm_iface_deliver_long(xshm_iface_t *iface, xshm_rx_t *rx,
+                        const xshm_abi_record_t *record)
+{
+    if (record->type == XSHM_RECORD_CLOSE) {
+        xshm_iface_end_rx(iface, rx);
+        return 0;
+    }
+
+    if (record->size > iface->config.seg_size) {
+        xshm_iface_violation(iface, rx, record);
+        xshm_iface_end_rx(iface, rx);
+        return 0;
+    }
+
+    if (iface->config.copy_out) {
+        xshm_iface_deliver_copy(iface, rx, record);
+    } else {
+        uct_iface_invoke_am(&iface->super, record->id,
+                            (void*)xshm_ring_rx_payload(&rx->ring),
+                            record->size, 0);
+    }
+
+    xshm_ring_rx_release(&rx->ring, xshm_ring_lines(record->size));
+    return 1;
+}
+
+/* A line is always copied: the handler may read it more than once */
+static UCS_F_ALWAYS_INLINE void
+xshm_iface_deliver_line(xshm_iface_t *iface, xshm_rx_t *rx,
+                        const xshm_abi_record_t *record)
+{
+    uint8_t line[XSHM_ABI_LINE_SIZE] UCS_V_ALIGNED(XSHM_ABI_LINE_SIZE);
+
+    memcpy(line, rx->ring.pos, sizeof(line));
+    /* The line's place is free from here on */
+    xshm_ring_rx_release(&rx->ring, 1);
+    uct_iface_invoke_am(&iface->super, record->id,
+                        line + XSHM_RING_HEADER_SIZE, record->size, 0);
+}
+
+static UCS_F_NOINLINE int
+xshm_iface_poll_special(xshm_iface_t *iface, xshm_rx_t *rx,
+                        xshm_ring_peek_t peek, const xshm_abi_record_t *record)
+{
+    if ((peek == XSHM_RING_VIOLATION) || (record->id >= UCT_AM_ID_MAX)) {
+        xshm_iface_violation(iface, rx, record);
+        xshm_iface_end_rx(iface, rx);
+        return 0;
+    }
+
+    return xshm_iface_deliver_long(iface, rx, record);
+}
+
+/* Receive what a channel has, up to a bound. @return Messages. */
+static UCS_F_ALWAYS_INLINE unsigned
+xshm_iface_poll(xshm_iface_t *iface, xshm_rx_t *rx)
+{
+    unsigned count = 0;
+    xshm_abi_record_t record;
+    xshm_ring_peek_t peek;
+
+    do {
+        peek = xshm_ring_rx_peek(&rx->ring, &record);
+        if (peek == XSHM_RING_EMPTY) {
+            break;
+        }
+
+        if (ucs_likely((peek == XSHM_RING_RECORD) &&
+                       (record.size <= XSHM_RING_LINE_PAYLOAD) &&
+                       (record.type == XSHM_RECORD_AM) &&
+                       (record.id < UCT_AM_ID_MAX))) {
+            xshm_iface_deliver_line(iface, rx, &record);
+        } else if (!xshm_iface_poll_special(iface, rx, peek, &record)) {
+            break;
+        }
+    } while (++count < iface->config.max_poll);
+
+    rx->received += count;
+    return count;
+}
+
+static int xshm_rx_is_ended(const xshm_rx_t *rx)
+{
+    return rx->is_ended;
+}
+
+static void xshm_iface_remove_ended(xshm_iface_t *iface)
+{
+    xshm_rx_t *rx;
+
+    while ((rx = xshm_pollset_find(&iface->pollset, xshm_rx_is_ended)) !=
+           NULL) {
+        xshm_pollset_remove(&iface->pollset, rx);
+        xshm_rx_release(rx);
+    }
+}
+
+/* The sender is gone, and what it published is still delivered: as much as a
+ * ring can hold, even if somebody goes on writing. */
+static unsigned xshm_iface_drain(xshm_iface_t *iface, xshm_rx_t *rx)
+{
+    size_t max_msgs = (size_t)(rx->ring.end - rx->ring.base) /
+                      XSHM_ABI_LINE_SIZE;
+    unsigned count  = 0;
+    unsigned polled;
+
+    do {
+        polled = rx->is_ended ? 0 : xshm_iface_poll(iface, rx);
+        count += polled;
+    } while ((polled > 0) && (count < max_msgs));
+
+    xshm_iface_end_rx(iface, rx);
+    return count;
+}
+
+static unsigned
+xshm_iface_handle_rx_event(xshm_iface_t *iface, xshm_rx_t *rx, unsigned flags)
+{
+    if ((flags & XSHM_EVENT_RX_NEW) &&
+        (xshm_pollset_add(&iface->pollset, rx) != UCS_OK)) {
+        xshm_rx_release(rx);
+        return 0;
+    }
+
+    xshm_rx_handle_event(rx, flags);
+    return rx->is_gone ? xshm_iface_drain(iface, rx) : 0;
+}
+
+static void
+xshm_iface_handle_tx_event(xshm_iface_t *iface, xshm_tx_t *tx, unsigned flags)
+{
+    khiter_t iter = kh_get(xshm_peers, &iface->peers, tx->target);
+
+    if ((iter != kh_end(&iface->peers)) &&
+        (kh_value(&iface->peers, iter)->tx == tx)) {
+        xshm_peer_handle_event(kh_value(&iface->peers, iter), flags);
+    }
+}
+
+static unsigned xshm_iface_handle_events(xshm_iface_t *iface)
+{
+    unsigned count = 0;
+    xshm_event_t *event;
+    unsigned flags;
+
+    while ((flags = xshm_mailbox_take(iface->mailbox, &event)) != 0) {
+        if (flags & (XSHM_EVENT_RX_NEW | XSHM_EVENT_RX_GONE)) {
+            count += xshm_iface_handle_rx_event(
+                    iface, ucs_container_of(event, xshm_rx_t, event), flags);
+        } else {
+            xshm_iface_handle_tx_event(
+                    iface, ucs_container_of(event, xshm_tx_t, event), flags);
+        }
+    }
+
+    return count;
+}
+
+static void xshm_iface_report_failed(xshm_iface_t *iface)
+{
+    xshm_ep_t *ep;
+
+    while (!ucs_list_is_empty(&iface->failed)) {
+        ep = ucs_list_extract_head(&iface->failed, xshm_ep_t, failed);
+        ucs_list_head_init(&ep->failed);
+        xshm_ep_report_failure(ep);
+    }
+}
+
+static unsigned xshm_iface_dispatch_pending(xshm_iface_t *iface)
+{
+    unsigned count = 0;
+    xshm_peer_t *peer, *tmp;
+
+    ucs_list_for_each_safe(peer, tmp, &iface->blocked, blocked) {
+        count += xshm_peer_dispatch(peer);
+    }
+
+    if (!ucs_list_is_empty(&iface->blocked)) {
+        xshm_iface_schedule(iface, XSHM_IFACE_WORK_PENDING);
+    }
+
+    return count;
+}
+
+/* All that is rare */
+static UCS_F_NOINLINE unsigned xshm_iface_progress_slow(xshm_iface_t *iface)
+{
+    unsigned work  = iface->work;
+    unsigned count = 0;
+
+    iface->work = 0;
+    if (iface->mailbox->has_events) {
+        count += xshm_iface_handle_events(iface);
+    }
+
+    if (work & XSHM_IFACE_WORK_PENDING) {
+        count += xshm_iface_dispatch_pending(iface);
+    }
+
+    if ((work | iface->work) & XSHM_IFACE_WORK_ENDED) {
+        iface->work &= ~XSHM_IFACE_WORK_ENDED;
+        xshm_iface_remove_ended(iface);
+    }
+
+    if ((work | iface->work) & XSHM_IFACE_WORK_FAILED) {
+        iface->work &= ~XSHM_IFACE_WORK_FAILED;
+        xshm_iface_report_failed(iface);
+    }
+
+    return count;
+}
+
+/* Many processes on few processors: the one that is waited for may be waiting
+ * for ours */
+static UCS_F_NOINLINE void xshm_iface_yield(xshm_iface_t *iface)
+{
+    iface->idle_polls = 0;
+    if (iface->config.yield_after > 0) {
+        ++iface->num_yields;
+        sched_yield();
+    }
+}
+
+unsigned xshm_iface_progress(uct_iface_h tl_iface)
+{
+    xshm_iface_t *iface = ucs_derived_of(tl_iface, xshm_iface_t);
+    xshm_pollset_t *set = &iface->pollset;
+    unsigned count      = 0;
+    xshm_rx_t *rx;
+    unsigned i;
+
+    for (i = 0; i < set->num_hot; ++i) {
+        count += xshm_iface_poll(iface, set->hot[i]);
+    }
+
+    if (set->num_cold > 0) {
+        rx = xshm_pollset_next_cold(set);
+        if (ucs_unlikely(rx != NULL)) {
+            count += xshm_iface_poll(iface, rx);
+        }
+    }
+
+    if (ucs_unlikely(--set->countdown == 0)) {
+        xshm_pollset_cool(set);
+    }
+
+    if (ucs_unlikely(iface->work | iface->mailbox->has_events)) {
+        count += xshm_iface_progress_slow(iface);
+    }
+
+    if (count > 0) {
+        iface->idle_polls = 0;
+    } else if (ucs_unlikely(++iface->idle_polls >
+                            iface->config.yield_after)) {
+        xshm_iface_yield(iface);
+    }
+
+    return count;
+}
+
+static void xshm_iface_release_desc(uct_recv_desc_t *self, void *desc)
+{
+    ucs_mpool_put(UCS_PTR_BYTE_OFFSET(desc, -(ptrdiff_t)sizeof(self)));
+}
+
+static void xshm_iface_close(uct_iface_h tl_iface);
+
+static uct_iface_ops_t xshm_iface_ops = {
+    .ep_am_short              = xshm_ep_am_short,
+    .ep_am_short_iov          = xshm_ep_am_short_iov,
+    .ep_am_bcopy              = xshm_ep_am_bcopy,
+    .ep_am_zcopy              = xshm_ep_am_zcopy,
+    .ep_pending_add           = xshm_ep_pending_add,
+    .ep_pending_purge         = xshm_ep_pending_purge,
+    .ep_flush                 = xshm_ep_flush,
+    .ep_fence                 = xshm_ep_fence,
+    .ep_check                 = xshm_ep_check,
+    .ep_create                = UCS_CLASS_NEW_FUNC_NAME(xshm_ep_t),
+    .ep_destroy               = UCS_CLASS_DELETE_FUNC_NAME(xshm_ep_t),
+    .iface_flush              = xshm_iface_flush,
+    .iface_fence              = uct_base_iface_fence,
+    .iface_progress_enable    = uct_base_iface_progress_enable,
+    .iface_progress_disable   = uct_base_iface_progress_disable,
+    .iface_progress           = xshm_iface_progress,
+    .iface_event_fd_get       = (uct_iface_event_fd_get_func_t)
+                                ucs_empty_function_return_unsupported,
+    .iface_event_arm          = (uct_iface_event_arm_func_t)
+                                ucs_empty_function_return_unsupported,
+    .iface_close              = xshm_iface_close,
+    .iface_query              = xshm_iface_query,
+    .iface_get_device_address = xshm_iface_get_device_address,
+    .iface_get_address        = xshm_iface_get_address,
+    .iface_is_reachable       = xshm_iface_is_reachable
+};
+
+static uct_iface_internal_ops_t xshm_iface_internal_ops = {
+    .iface_estimate_perf = uct_base_iface_estimate_perf,
+    .iface_vfs_refresh   = (uct_iface_vfs_refresh_func_t)ucs_empty_function,
+    .ep_query            = (uct_ep_query_func_t)
+                           ucs_empty_function_return_unsupported,
+    .ep_invalidate       = xshm_ep_invalidate
+};
+
+/* A size that the user gave or left to us, at most @a max */
+static ucs_status_t
+xshm_iface_config_size(const char *name, size_t value, size_t auto_value,
+                       size_t max, size_t *size_p)
+{
+    if (value == UCS_MEMUNITS_AUTO) {
+        *size_p = ucs_min(auto_value, max);
+        return UCS_OK;
+    }
+
+    if ((value < XSHM_RING_LINE_PAYLOAD) || (value > max)) {
+        ucs_error("xshm: UCX_XSHM_%s is %zu bytes, and must be from %zu to %zu "
+                  "with the other sizes as they are set", name, value,
+                  XSHM_RING_LINE_PAYLOAD, max);
+        return UCS_ERR_INVALID_PARAM;
+    }
+
+    *size_p = value;
+    return UCS_OK;
+}
+
+#define XSHM_IFACE_DEFAULT_SEG_SIZE   8192
+#define XSHM_IFACE_DEFAULT_MAX_SHORT  2048
+
+static ucs_status_t xshm_iface_config_sizes(xshm_iface_t *iface,
+                                            const xshm_iface_config_t *config)
+{
+    size_t ring_size = ucs_align_up_pow2(config->ring_size, XSHM_ABI_PAGE_SIZE);
+    ucs_status_t status;
+
+    if ((config->ring_size < XSHM_ABI_RING_MIN_SIZE) ||
+        (config->ring_size > XSHM_ABI_RING_MAX_SIZE)) {
+        ucs_error("xshm: UCX_XSHM_RING_SIZE is %zu bytes, and must be from %u "
+                  "to %u", config->ring_size, XSHM_ABI_RING_MIN_SIZE,
+                  XSHM_ABI_RING_MAX_SIZE);
+        return UCS_ERR_INVALID_PARAM;
+    }
+
+    iface->config.ring_size = ring_size;
+    status = xshm_iface_config_size("SEG_SIZE", config->seg_size,
+                                    XSHM_IFACE_DEFAULT_SEG_SIZE,
+                                    xshm_ring_max_payload(ring_size),
+                                    &iface->config.seg_size);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    iface->config.seg_lines = xshm_ring_lines(iface->config.seg_size);
+    return xshm_iface_config_size("MAX_SHORT", config->max_short,
+                                  XSHM_IFACE_DEFAULT_MAX_SHORT,
+                                  iface->config.seg_size,
+                                  &iface->config.max_short);
+}
+
+static ucs_status_t xshm_iface_check_params(uct_worker_h worker,
+                                            const uct_iface_params_t *params)
+{
+    UCT_CHECK_PARAM(params->field_mask & UCT_IFACE_PARAM_FIELD_OPEN_MODE,
+                    "UCT_IFACE_PARAM_FIELD_OPEN_MODE is not defined");
+
+    if (!(params->open_mode & UCT_IFACE_OPEN_MODE_DEVICE)) {
+        ucs_error("xshm: only UCT_IFACE_OPEN_MODE_DEVICE is supported");
+        return UCS_ERR_UNSUPPORTED;
+    }
+
+    if (ucs_derived_of(worker, uct_priv_worker_t)->thread_mode ==
+        UCS_THREAD_MODE_MULTI) {
+        ucs_error("xshm: UCS_THREAD_MODE_MULTI is not supported for a UCT "
+                  "worker");
+        return UCS_ERR_INVALID_PARAM;
+    }
+
+    return UCS_OK;
+}
+
+static ucs_status_t
+xshm_iface_open_mailbox(xshm_iface_t *iface, const char *dev_name)
+{
+    const xshm_platform_ops_t *ops = xshm_platform_find(dev_name);
+    xshm_platform_t *platform;
+    ucs_status_t status;
+
+    if (ops == NULL) {
+        ucs_error("xshm: there is no device %s", dev_name);
+        return UCS_ERR_NO_DEVICE;
+    }
+
+    status = xshm_service_start();
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    platform = xshm_service_platform(ops);
+    if (platform == NULL) {
+        ucs_error("xshm: device %s cannot be used here: xshm_info says why",
+                  dev_name);
+        return UCS_ERR_NO_DEVICE;
+    }
+
+    return xshm_mailbox_create(platform, &iface->mailbox);
+}
+
+static ucs_mpool_ops_t xshm_iface_desc_mpool_ops = {
+    .chunk_alloc   = ucs_mpool_chunk_malloc,
+    .chunk_release = ucs_mpool_chunk_free,
+    .obj_init      = NULL,
+    .obj_cleanup   = NULL,
+    .obj_str       = NULL
+};
+
+/* Buffers look so:  pointer to release_desc | headroom | payload
+ * The user gets a pointer to the payload, UCP writes in its headroom. */
+static ucs_status_t xshm_iface_init_desc_mpool(xshm_iface_t *iface,
+                                               const uct_iface_params_t *params)
+{
+    size_t offset = sizeof(uct_recv_desc_t*) + iface->rx_headroom;
+    size_t alignment, align_offset;
+    ucs_status_t status;
+
+    status = uct_iface_param_am_alignment(params, iface->config.seg_size,
+                                          offset, offset, &alignment,
+                                          &align_offset);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    return ucs_mpool_init(&iface->desc_mp, 0, offset + iface->config.seg_size,
+                          align_offset, alignment, XSHM_IFACE_DESC_GROW,
+                          UINT_MAX, &xshm_iface_desc_mpool_ops, "xshm_desc");
+}
+
+static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
+                           const uct_iface_params_t *params,
+                           const uct_iface_config_t *tl_config)
+{
+    const xshm_iface_config_t *config = ucs_derived_of(tl_config,
+                                                       xshm_iface_config_t);
+    ucs_status_t status;
+
+    status = xshm_iface_check_params(worker, params);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    UCS_CLASS_CALL_SUPER_INIT(
+            uct_base_iface_t, &xshm_iface_ops, &xshm_iface_internal_ops, md,
+            worker, params,
+            tl_config UCS_STATS_ARG(
+                    UCT_IFACE_PARAM_VALUE(params, stats_root, STATS_ROOT, NULL))
+            UCS_STATS_ARG(XSHM_NAME));
+
+    self->work               = 0;
+    self->idle_polls         = 0;
+    self->num_yields         = 0;
+    self->num_violations     = 0;
+    self->rx_headroom        = UCT_IFACE_PARAM_VALUE(params, rx_headroom,
+                                                     RX_HEADROOM, 0);
+    self->release_desc.cb    = xshm_iface_release_desc;
+    self->config.max_poll    = ucs_max(config->max_poll, 1);
+    self->config.yield_after = config->yield_after;
+    self->config.copy_out    = (config->copy_out == UCS_CONFIG_ON);
+    self->config.linger      = config->linger;
+
+    status = xshm_iface_config_sizes(self, config);
+    if (status != UCS_OK) {
+        goto err;
+    }
+
+    status = xshm_iface_init_desc_mpool(self, params);
+    if (status != UCS_OK) {
+        goto err;
+    }
+
+    status = xshm_iface_open_mailbox(self, params->mode.device.dev_name);
+    if (status != UCS_OK) {
+        goto err_cleanup_desc_mpool;
+    }
+
+    xshm_pollset_init(&self->pollset);
+    kh_init_inplace(xshm_peers, &self->peers);
+    ucs_list_head_init(&self->blocked);
+    ucs_list_head_init(&self->failed);
+    return UCS_OK;
+
+err_cleanup_desc_mpool:
+    ucs_mpool_cleanup(&self->desc_mp, 0);
+err:
+    return status;
+}
+
+/* After this the mailbox has no events of receivers that nobody knows */
+static void xshm_iface_close_mailbox(xshm_iface_t *iface)
+{
+    xshm_event_t *event;
+    unsigned flags;
+
+    if (!xshm_mailbox_close(iface->mailbox, iface->config.linger)) {
+        ucs_warn("xshm: some peers did not accept in %.1f seconds what was "
+                 "sent to them: it may be lost. Flush before closing, or raise "
+                 "UCX_XSHM_LINGER", iface->config.linger);
+    }
+
+    while ((flags = xshm_mailbox_take(iface->mailbox, &event)) != 0) {
+        if (flags & XSHM_EVENT_RX_NEW) {
+            xshm_rx_release(ucs_container_of(event, xshm_rx_t, event));
+        }
+    }
+}
+
+static UCS_CLASS_CLEANUP_FUNC(xshm_iface_t)
+{
+    xshm_rx_t *rx;
+
+    uct_base_iface_progress_disable(&self->super.super,
+                                    UCT_PROGRESS_SEND | UCT_PROGRESS_RECV);
+    xshm_iface_close_mailbox(self);
+
+    while ((rx = xshm_pollset_any(&self->pollset)) != NULL) {
+        xshm_pollset_remove(&self->pollset, rx);
+        xshm_rx_release(rx);
+    }
+
+    ucs_debug("xshm: interface %p gave up the processor %" PRIu64 " times, "
+              "closed %" PRIu64 " channels that broke the rules, refused %"
+              PRIu64 " requests", self, self->num_yields, self->num_violations,
+              self->mailbox->num_refused);
+
+    xshm_pollset_cleanup(&self->pollset);
+    kh_destroy_inplace(xshm_peers, &self->peers);
+    xshm_mailbox_put(self->mailbox);
+    ucs_mpool_cleanup(&self->desc_mp, 1);
+}
+
+UCS_CLASS_DEFINE(xshm_iface_t, uct_base_iface_t);
+UCS_CLASS_DEFINE_NEW_FUNC(xshm_iface_t, uct_iface_t, uct_md_h, uct_worker_h,
+                          const uct_iface_params_t*,
+                          const uct_iface_config_t*);
+static UCS_CLASS_DEFINE_DELETE_FUNC(xshm_iface_t, uct_iface_t);
+
+static void xshm_iface_close(uct_iface_h tl_iface)
+{
+    UCS_CLASS_DELETE_FUNC_NAME(xshm_iface_t)(tl_iface);
+}

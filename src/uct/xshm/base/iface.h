@@ -1,0 +1,117 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifndef XSHM_IFACE_H_
+#define XSHM_IFACE_H_
+
+#include "pollset.h"
+#include "../channel/tx.h"
+#include "../service/mailbox.h"
+
+#include <ucs/config/types.h>
+#include <ucs/datastruct/khash.h>
+#include <ucs/datastruct/list.h>
+#include <ucs/datastruct/mpool.h>
+#include <uct/base/uct_iface.h>
+
+
+typedef struct xshm_peer xshm_peer_t;
+
+
+/** What progress has to do besides looking for messages */
+enum {
+    XSHM_IFACE_WORK_PENDING = 1u << 0, /**< Endpoints wait for room */
+    XSHM_IFACE_WORK_ENDED   = 1u << 1, /**< Receiving channels have ended */
+    XSHM_IFACE_WORK_FAILED  = 1u << 2  /**< Endpoints have failed */
+};
+
+
+static inline khint_t xshm_iface_addr_hash(xshm_iface_addr_t addr)
+{
+    return kh_int64_hash_func(addr.process ^ addr.iface);
+}
+
+static inline int
+xshm_iface_addr_equal(xshm_iface_addr_t a, xshm_iface_addr_t b)
+{
+    return !memcmp(&a, &b, sizeof(a));
+}
+
+/* Those that this interface sends to, by their address */
+KHASH_INIT(xshm_peers, xshm_iface_addr_t, xshm_peer_t*, 1,
+           xshm_iface_addr_hash, xshm_iface_addr_equal)
+
+
+/** Settings of an interface: UCX_XSHM_... */
+typedef struct xshm_iface_config {
+    uct_iface_config_t     super;
+    size_t                 ring_size;
+    size_t                 seg_size;
+    size_t                 max_short;
+    unsigned               max_poll;
+    unsigned               yield_after;
+    ucs_on_off_auto_value_t copy_out;
+    double                 linger;
+} xshm_iface_config_t;
+
+
+/** One per UCX worker and device */
+typedef struct xshm_iface {
+    uct_base_iface_t     super;
+    xshm_pollset_t       pollset;
+    xshm_mailbox_t       *mailbox;
+    unsigned             work;        /**< XSHM_IFACE_WORK_xx */
+    unsigned             idle_polls;  /**< Empty calls of progress in a row */
+    unsigned             rx_headroom;
+    ucs_list_link_t      blocked;     /**< Peers with endpoints that wait */
+    ucs_list_link_t      failed;      /**< Endpoints to be reported */
+    khash_t(xshm_peers)  peers;
+    ucs_mpool_t          desc_mp;     /**< For copies of what was received */
+    uct_recv_desc_t      release_desc;
+    uint64_t             num_yields;  /**< Times the processor was given up */
+    uint64_t             num_violations; /**< Channels that broke the rules */
+
+    struct {
+        size_t           ring_size;   /**< Bytes */
+        size_t           seg_size;    /**< Longest message, bytes */
+        size_t           max_short;   /**< Longest short message, bytes */
+        uint32_t         seg_lines;   /**< Lines of the longest message */
+        unsigned         max_poll;    /**< Messages of a channel at a time */
+        unsigned         yield_after; /**< Empty calls, or 0: never */
+        int              copy_out;    /**< Copy before handing up */
+        double           linger;      /**< Seconds */
+    } config;
+} xshm_iface_t;
+
+
+/** Settings, as UCX's parser wants them */
+extern ucs_config_field_t xshm_iface_config_table[];
+
+UCS_CLASS_DECLARE_NEW_FUNC(xshm_iface_t, uct_iface_t, uct_md_h, uct_worker_h,
+                           const uct_iface_params_t*,
+                           const uct_iface_config_t*);
+
+/** See uct_tl_t::query_devices */
+ucs_status_t xshm_iface_query_devices(uct_md_h md,
+                                      uct_tl_device_resource_t **devices_p,
+                                      unsigned *num_devices_p);
+
+/** See uct_iface_ops_t::iface_progress
+ *  @return Number of messages that were received or sent from a queue. */
+unsigned xshm_iface_progress(uct_iface_h tl_iface);
+
+/** Let progress do something besides looking for messages */
+static inline void xshm_iface_schedule(xshm_iface_t *iface, unsigned work)
+{
+    iface->work |= work;
+}
+
+/** The platform that this interface is on */
+static inline xshm_platform_t *xshm_iface_platform(const xshm_iface_t *iface)
+{
+    return iface->mailbox->platform;
+}
+
+#endif

@@ -1,0 +1,222 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifdef HAVE_CONFIG_H
+#  include "config.h"
+#endif
+
+#include "peer.h"
+#include "ep.h"
+
+#include <ucs/debug/log.h>
+#include <ucs/debug/memtrack_int.h>
+
+
+/* A flush that waits for the peer to accept */
+typedef struct xshm_flush {
+    ucs_list_link_t  list;
+    xshm_ep_t        *ep;
+    uct_completion_t *comp;
+} xshm_flush_t;
+
+
+static ucs_status_t
+xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
+                 const xshm_iface_addr_t *addr, xshm_peer_t **peer_p)
+{
+    xshm_peer_t *peer;
+    ucs_status_t status;
+
+    peer = ucs_malloc(sizeof(*peer), "xshm_peer");
+    if (peer == NULL) {
+        ucs_error("xshm: cannot allocate %zu bytes for a peer", sizeof(*peer));
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    status = xshm_tx_create(iface->mailbox, dev_addr, addr,
+                            iface->config.ring_size, iface->config.seg_size,
+                            &peer->tx);
+    if (status != UCS_OK) {
+        ucs_free(peer);
+        return status;
+    }
+
+    peer->iface   = iface;
+    peer->addr    = *addr;
+    peer->refs = 0;
+    ucs_list_head_init(&peer->eps);
+    ucs_list_head_init(&peer->waiting);
+    ucs_list_head_init(&peer->blocked);
+    ucs_list_head_init(&peer->flushes);
+
+    *peer_p = peer;
+    return UCS_OK;
+}
+
+ucs_status_t xshm_peer_get(xshm_iface_t *iface, const void *dev_addr,
+                           const xshm_iface_addr_t *addr,
+                           xshm_peer_t **peer_p)
+{
+    ucs_status_t status;
+    khiter_t iter;
+    int ret;
+
+    iter = kh_put(xshm_peers, &iface->peers, *addr, &ret);
+    if (ret == UCS_KH_PUT_FAILED) {
+        ucs_error("xshm: cannot allocate memory for a peer");
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    if (ret != UCS_KH_PUT_KEY_PRESENT) {
+        status = xshm_peer_create(iface, dev_addr, addr,
+                                  &kh_value(&iface->peers, iter));
+        if (status != UCS_OK) {
+            kh_del(xshm_peers, &iface->peers, iter);
+            return status;
+        }
+    }
+
+    *peer_p = kh_value(&iface->peers, iter);
+    ++(*peer_p)->refs;
+    return UCS_OK;
+}
+
+/* A new endpoint to the same address starts anew */
+static void xshm_peer_forget(xshm_peer_t *peer)
+{
+    khash_t(xshm_peers) *peers = &peer->iface->peers;
+    khiter_t iter              = kh_get(xshm_peers, peers, peer->addr);
+
+    if ((iter != kh_end(peers)) && (kh_value(peers, iter) == peer)) {
+        kh_del(xshm_peers, peers, iter);
+    }
+}
+
+void xshm_peer_put(xshm_peer_t *peer)
+{
+    if (--peer->refs > 0) {
+        return;
+    }
+
+    xshm_peer_forget(peer);
+    ucs_list_del(&peer->blocked);
+    xshm_tx_close(peer->tx);
+    ucs_free(peer);
+}
+
+ucs_status_t xshm_peer_add_flush(xshm_peer_t *peer, xshm_ep_t *ep,
+                                 uct_completion_t *comp)
+{
+    xshm_flush_t *flush;
+
+    if (comp == NULL) {
+        return UCS_INPROGRESS;
+    }
+
+    flush = ucs_malloc(sizeof(*flush), "xshm_flush");
+    if (flush == NULL) {
+        ucs_error("xshm: cannot allocate %zu bytes to flush", sizeof(*flush));
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    flush->ep   = ep;
+    flush->comp = comp;
+    ucs_list_add_tail(&peer->flushes, &flush->list);
+    return UCS_INPROGRESS;
+}
+
+void xshm_peer_finish_flushes(xshm_peer_t *peer, const xshm_ep_t *ep,
+                              ucs_status_t status)
+{
+    UCS_LIST_HEAD(finished);
+    uct_completion_t *comp;
+    xshm_flush_t *flush, *tmp;
+
+    ucs_list_for_each_safe(flush, tmp, &peer->flushes, list) {
+        if (flush->ep == ep) {
+            ucs_list_del(&flush->list);
+            ucs_list_add_tail(&finished, &flush->list);
+        }
+    }
+
+    /* A completion may destroy the endpoint */
+    while (!ucs_list_is_empty(&finished)) {
+        flush = ucs_list_extract_head(&finished, xshm_flush_t, list);
+        comp  = flush->comp;
+        ucs_free(flush);
+        if (status != UCS_INPROGRESS) {
+            uct_invoke_completion(comp, status);
+        }
+    }
+}
+
+/* A completion may destroy all endpoints */
+static void xshm_peer_accepted(xshm_peer_t *peer)
+{
+    uct_completion_t *comp;
+    xshm_flush_t *flush;
+
+    ++peer->refs;
+    while (!ucs_list_is_empty(&peer->flushes)) {
+        flush = ucs_list_extract_head(&peer->flushes, xshm_flush_t, list);
+        comp  = flush->comp;
+        ucs_free(flush);
+        uct_invoke_completion(comp, UCS_OK);
+    }
+    xshm_peer_put(peer);
+}
+
+void xshm_peer_fail(xshm_peer_t *peer)
+{
+    ucs_status_t status;
+    xshm_ep_t *ep;
+
+    xshm_tx_fail(peer->tx);
+    status = xshm_tx_failure(peer->tx);
+    xshm_peer_forget(peer);
+
+    /* What waits is purged by its user, not sent */
+    ucs_list_del(&peer->blocked);
+    ucs_list_head_init(&peer->blocked);
+
+    ucs_list_for_each(ep, &peer->eps, list) {
+        xshm_ep_set_failed(ep, status);
+    }
+}
+
+void xshm_peer_handle_event(xshm_peer_t *peer, unsigned flags)
+{
+    xshm_tx_handle_event(peer->tx, flags);
+
+    if (peer->tx->state == XSHM_TX_FAILED) {
+        xshm_peer_fail(peer);
+    } else if (peer->tx->state == XSHM_TX_ACCEPTED) {
+        xshm_peer_accepted(peer);
+    }
+}
+
+unsigned xshm_peer_dispatch(xshm_peer_t *peer)
+{
+    unsigned count = 0;
+    ucs_status_t status;
+    xshm_ep_t *ep;
+
+    while (!ucs_list_is_empty(&peer->waiting)) {
+        ep     = ucs_list_head(&peer->waiting, xshm_ep_t, waiting);
+        status = xshm_ep_send_pending(ep);
+        if ((status != UCS_OK) && (status != UCS_INPROGRESS)) {
+            break;
+        }
+
+        /* The others to this peer in turn */
+        ++count;
+        if (!ucs_list_is_empty(&ep->waiting)) {
+            ucs_list_del(&ep->waiting);
+            ucs_list_add_tail(&peer->waiting, &ep->waiting);
+        }
+    }
+
+    return count;
+}

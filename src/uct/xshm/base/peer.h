@@ -1,0 +1,55 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifndef XSHM_PEER_H_
+#define XSHM_PEER_H_
+
+#include "iface.h"
+
+/**
+ * An interface that this one sends to: one channel, and all endpoints to it.
+ *
+ * Threads: the worker's.
+ */
+struct xshm_peer {
+    xshm_tx_t         *tx;
+    xshm_iface_t      *iface;
+    xshm_iface_addr_t addr;
+    ucs_list_link_t   eps;     /**< All endpoints to this peer */
+    ucs_list_link_t   waiting; /**< Those with pending requests, in turn */
+    ucs_list_link_t   blocked; /**< In xshm_iface_t::blocked, if any waits */
+    ucs_list_link_t   flushes; /**< Completions that wait for acceptance */
+    unsigned          refs;    /**< Endpoints, and who is at work on it */
+};
+
+struct xshm_ep;
+
+
+/** Find the peer with this address, or prepare to send to it */
+ucs_status_t xshm_peer_get(xshm_iface_t *iface, const void *dev_addr,
+                           const xshm_iface_addr_t *addr,
+                           xshm_peer_t **peer_p);
+
+/** One endpoint less. The last one closes the channel. */
+void xshm_peer_put(xshm_peer_t *peer);
+
+/** Call @a comp when the peer has accepted, or has failed */
+ucs_status_t xshm_peer_add_flush(xshm_peer_t *peer, struct xshm_ep *ep,
+                                 uct_completion_t *comp);
+
+/** Complete the flushes of an endpoint, or, with UCS_INPROGRESS, forget them */
+void xshm_peer_finish_flushes(xshm_peer_t *peer, const struct xshm_ep *ep,
+                              ucs_status_t status);
+
+/** News from the service */
+void xshm_peer_handle_event(xshm_peer_t *peer, unsigned flags);
+
+/** Fail all endpoints to this peer; their users are told in progress */
+void xshm_peer_fail(xshm_peer_t *peer);
+
+/** Send what waits, as far as there is room. @return Requests sent. */
+unsigned xshm_peer_dispatch(xshm_peer_t *peer);
+
+#endif

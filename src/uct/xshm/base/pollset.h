@@ -1,0 +1,94 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifndef XSHM_POLLSET_H_
+#define XSHM_POLLSET_H_
+
+#include "../channel/rx.h"
+
+#include <ucs/sys/compiler_def.h>
+
+/**
+ * The receiving channels of an interface. Those that had messages lately are
+ * "hot", and looked at each time; of the others, one in turn. So a thousand
+ * silent channels cost little more than one. The price is that the first
+ * message on a channel that was silent waits for its turn: as many calls of
+ * progress as there are silent channels.
+ */
+
+/** A cold channel, so that all that is needed to look at it is in one place:
+ *  while it is cold, its position does not change. */
+typedef struct xshm_cold_rx {
+    const uint8_t *pos;
+    uint64_t      lap;
+    xshm_rx_t     *rx;
+} xshm_cold_rx_t;
+
+
+typedef struct xshm_pollset {
+    xshm_rx_t      **hot;
+    unsigned       num_hot;
+    unsigned       num_cold;
+    unsigned       next_cold; /**< Whose turn it is; less than num_cold, or 0 */
+    unsigned       countdown; /**< Turns until cooling */
+    xshm_cold_rx_t *cold;
+    unsigned       capacity;  /**< Of both arrays */
+} xshm_pollset_t;
+
+
+void xshm_pollset_init(xshm_pollset_t *set);
+
+/** Free the arrays; the channels are the caller's */
+void xshm_pollset_cleanup(xshm_pollset_t *set);
+
+/** Add a channel, hot */
+ucs_status_t xshm_pollset_add(xshm_pollset_t *set, xshm_rx_t *rx);
+
+/** Remove a channel. The order of the others may change. */
+void xshm_pollset_remove(xshm_pollset_t *set, xshm_rx_t *rx);
+
+/** Any channel of the set, or NULL if it is empty */
+xshm_rx_t *xshm_pollset_any(const xshm_pollset_t *set);
+
+/** Find a channel that fails a test, or NULL */
+xshm_rx_t *xshm_pollset_find(const xshm_pollset_t *set,
+                             int (*match)(const xshm_rx_t *rx));
+
+/** Move the channels that had no message since the last time to the cold */
+void xshm_pollset_cool(xshm_pollset_t *set);
+
+/** Make the channel whose turn it is hot */
+xshm_rx_t *xshm_pollset_heat(xshm_pollset_t *set, unsigned index);
+
+
+/**
+ * Look at one cold channel, and fetch the next one's line for the next time.
+ *
+ * @return The channel, hot now, if there is something in it, else NULL.
+ */
+static inline xshm_rx_t *xshm_pollset_next_cold(xshm_pollset_t *set)
+{
+    unsigned index             = set->next_cold;
+    const xshm_cold_rx_t *cold = &set->cold[index];
+    unsigned next              = index + 1;
+    xshm_abi_record_t record;
+
+    if (next >= set->num_cold) {
+        next = 0;
+    }
+
+    set->next_cold = next;
+    __builtin_prefetch(set->cold[next].pos);
+
+    /* Only a hint here: the channel itself looks with SEE */
+    record.word = __atomic_load_n((const uint64_t*)cold->pos, __ATOMIC_RELAXED);
+    if (xshm_ring_likely(record.lap != cold->lap)) {
+        return NULL;
+    }
+
+    return xshm_pollset_heat(set, index);
+}
+
+#endif

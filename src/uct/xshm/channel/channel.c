@@ -1,0 +1,30 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#include "channel.h"
+#include "rx.h"
+#include "tx.h"
+
+
+static void xshm_channel_accepted(xshm_conn_t *conn)
+{
+    xshm_tx_handle_accepted(conn->owner);
+}
+
+static void
+xshm_channel_closed(xshm_conn_t *conn, xshm_reason_t reason, uint32_t version)
+{
+    if (conn->is_sender) {
+        xshm_tx_handle_closed(conn->owner, reason, version);
+    } else {
+        xshm_rx_handle_closed(conn->owner);
+    }
+}
+
+const xshm_platform_sink_t xshm_channel_sink = {
+    .request  = xshm_rx_handle_request,
+    .accepted = xshm_channel_accepted,
+    .closed   = xshm_channel_closed
+};

@@ -1,2 +1,0 @@
-extern int xshm_placeholder;
-int xshm_placeholder;

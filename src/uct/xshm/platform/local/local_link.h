@@ -1,0 +1,112 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifndef XSHM_LOCAL_LINK_H_
+#define XSHM_LOCAL_LINK_H_
+
+#include "local_wire.h"
+
+#include <ucs/datastruct/list.h>
+#include <ucs/datastruct/queue.h>
+
+/**
+ * The socket to one other process, and the channels that are spoken of on it.
+ * Its end is how a process learns of the other's.
+ *
+ * Threads: the service thread only.
+ */
+
+typedef struct xshm_local xshm_local_t;
+
+
+/** A packet that did not go out at once */
+typedef struct xshm_local_out {
+    ucs_queue_elem_t elem;
+    xshm_local_msg_t msg;
+    int              fds[XSHM_LOCAL_NUM_FDS]; /**< Own copies, or -1 */
+} xshm_local_out_t;
+
+
+typedef struct xshm_local_link {
+    ucs_list_link_t  list;        /**< In xshm_local_t::links */
+    ucs_list_link_t  conns;       /**< Of xshm_local_conn_t */
+    ucs_queue_head_t out;         /**< Of xshm_local_out_t */
+    xshm_local_t     *local;
+    uint64_t         process;     /**< Who is on the other side, or zero */
+    int              fd;
+    int              is_incoming; /**< The other side has connected */
+    int              is_polled;   /**< Waits for room in the socket */
+    int              is_broken;   /**< To be closed at the next occasion */
+} xshm_local_link_t;
+
+
+typedef enum {
+    XSHM_LOCAL_CONN_PENDING,  /**< Waits for ACCEPT or for our answer */
+    XSHM_LOCAL_CONN_ACCEPTED,
+    XSHM_LOCAL_CONN_CLOSED    /**< Nothing more is sent or expected */
+} xshm_local_conn_state_t;
+
+
+typedef struct xshm_local_conn {
+    xshm_conn_t             super;
+    ucs_list_link_t         list;    /**< In the link's conns, or in
+                                          xshm_local_t::retries */
+    xshm_local_link_t       *link;   /**< NULL: none now */
+    xshm_local_conn_state_t state;
+    uint32_t                channel; /**< Number given by the sender */
+    xshm_request_t          request;
+    xshm_local_mem_t        *mem;    /**< Sender: what is offered, until it
+                                          was accepted */
+    int                     fds[XSHM_LOCAL_NUM_FDS]; /**< Receiver: what was
+                                                          offered, or -1 */
+} xshm_local_conn_t;
+
+
+/** State of the platform in this process */
+struct xshm_local {
+    xshm_platform_t       super;
+    xshm_local_dev_addr_t addr;
+    ucs_list_link_t       links;
+    ucs_list_link_t       retries;     /**< Channels to be asked for again */
+    int                   listen_fd;
+    int                   epoll_fd;
+    int                   is_deaf;     /**< No descriptor left to accept with */
+    uint32_t              next_channel;
+};
+
+
+/** Link to @a process: one that is there, or a new one.
+ *  @return UCS_ERR_NO_RESOURCE: try again later; other: cannot be. */
+ucs_status_t xshm_local_link_get(xshm_local_t *local, uint64_t process,
+                                 xshm_local_link_t **link_p);
+
+/** Take over a socket that was accepted. It is closed on failure. */
+ucs_status_t xshm_local_link_accept(xshm_local_t *local, int fd);
+
+/** Close the socket, and report the end of all channels on it */
+void xshm_local_link_close(xshm_local_link_t *link);
+
+/** Close the socket if nobody needs it */
+void xshm_local_link_release(xshm_local_link_t *link);
+
+/** Send a message about a channel; it is kept if it cannot go out now */
+void xshm_local_link_send(xshm_local_link_t *link, xshm_local_msg_type_t type,
+                          const xshm_local_conn_t *conn, xshm_reason_t reason);
+
+/** Send what was kept */
+void xshm_local_link_flush(xshm_local_link_t *link);
+
+/** Read all messages, at most a bounded number at a time */
+void xshm_local_link_receive(xshm_local_link_t *link);
+
+/** A message has arrived (implemented in local.c). @a fds belong to the
+ *  callee, which sets those that it keeps to -1. */
+void xshm_local_handle_msg(xshm_local_link_t *link, const xshm_local_msg_t *msg,
+                           int *fds);
+
+/** The link has ended below this channel (implemented in local.c) */
+void xshm_local_handle_link_down(xshm_local_conn_t *conn);
+
+#endif

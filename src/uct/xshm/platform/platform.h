@@ -1,0 +1,191 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifndef XSHM_PLATFORM_H_
+#define XSHM_PLATFORM_H_
+
+#include <xshm/xshm_abi.h>
+
+#include <ucs/type/status.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * What a channel needs of the world outside: memory that one peer can map, a
+ * place where the two meet, and news of the other's end. Everything above
+ * (channel, iface, ep) uses this table only, and does not know which platform
+ * it is on.
+ *
+ * The shape is that of Xen's grants, which is the narrower one: memory is
+ * granted to one peer at its allocation, a request waits somewhere until the
+ * peer has accepted or refused it, and nothing blocks.
+ *
+ * Threads: mem_alloc, mem_free, get_dev_addr and is_reachable may be called
+ * from any thread. All others, and all calls of the sink, belong to the service
+ * thread.
+ */
+
+/** Longest device address that UCP 1.13 can pack (address format v1), bytes */
+#define XSHM_DEV_ADDR_MAX 31
+
+/** Longest name of a device, with the final zero */
+#define XSHM_DEVICE_NAME_MAX 16
+
+typedef struct xshm_platform     xshm_platform_t;
+typedef struct xshm_platform_ops xshm_platform_ops_t;
+
+
+/**
+ * Where a receiver can be found, inside what the device address names. This is
+ * UCX's interface address, as it travels.
+ */
+typedef struct xshm_iface_addr {
+    uint8_t  version;                    /**< XSHM_ABI_VERSION */
+    uint64_t process;                    /**< Random name of the process */
+    uint32_t iface;                      /**< Interface in that process */
+    uint8_t  token[XSHM_ABI_TOKEN_SIZE]; /**< Who has it, may connect */
+} __attribute__((packed)) xshm_iface_addr_t;
+
+
+/** Why a channel ended, or never came to be */
+typedef enum {
+    XSHM_REASON_NONE,
+    XSHM_REASON_VERSION,   /**< The peer uses another layout */
+    XSHM_REASON_UNKNOWN,   /**< No such interface, or a wrong token */
+    XSHM_REASON_INVALID,   /**< The offered memory is not as it must be */
+    XSHM_REASON_RESOURCE,  /**< The peer is out of some resource */
+    XSHM_REASON_GONE,      /**< The peer closed, or died */
+    XSHM_REASON_LAST
+} xshm_reason_t;
+
+
+/** A sender's wish to open a channel */
+typedef struct xshm_request {
+    xshm_iface_addr_t target;    /**< Whom it is for */
+    uint32_t          data_size; /**< Length of the data pages, bytes */
+} xshm_request_t;
+
+
+/** Memory of one channel, in this address space */
+typedef struct xshm_mem {
+    void   *data;     /**< Data pages */
+    size_t data_size; /**< Their length, bytes */
+    void   *ret;      /**< Return page, XSHM_ABI_RETURN_SIZE bytes */
+} xshm_mem_t;
+
+
+/** One end of one channel, as the platform knows it */
+typedef struct xshm_conn {
+    xshm_platform_t *platform;
+    int             is_sender; /**< This side is the sender */
+    void            *owner;    /**< Channel that it belongs to, or NULL */
+} xshm_conn_t;
+
+
+/** What the platform tells. @a conn stays valid until it is disconnected. */
+typedef struct xshm_platform_sink {
+    /** A peer wants to send to us. Answer by accept or by refuse. */
+    void (*request)(xshm_conn_t *conn, const xshm_request_t *request);
+
+    /** The peer has mapped what we send: it is safe even if we die */
+    void (*accepted)(xshm_conn_t *conn);
+
+    /** The channel has ended or will not be; to be disconnected.
+     *  @a version is the peer's, if the reason is VERSION. */
+    void (*closed)(xshm_conn_t *conn, xshm_reason_t reason, uint32_t version);
+} xshm_platform_sink_t;
+
+
+/** Base of a platform's state in a process */
+struct xshm_platform {
+    const xshm_platform_ops_t  *ops;
+    const xshm_platform_sink_t *sink;
+    uint64_t                   process; /**< Random name of this process */
+};
+
+
+/** The table */
+struct xshm_platform_ops {
+    /** Name of the device, as users see it */
+    char device[XSHM_DEVICE_NAME_MAX];
+
+    /** Length of a device address, bytes */
+    size_t dev_addr_size;
+
+    /**
+     * Can this platform be used here? Must be cheap, and may not start
+     * anything. @a reason is filled when it can not.
+     */
+    int (*probe)(char *reason, size_t max);
+
+    /** Start to listen for requests as the process @a process */
+    ucs_status_t (*open)(uint64_t process, const xshm_platform_sink_t *sink,
+                         xshm_platform_t **platform_p);
+
+    /** Stop; all connections were disconnected before */
+    void (*close)(xshm_platform_t *platform);
+
+    /** Describe this side: dev_addr_size bytes */
+    void (*get_dev_addr)(const xshm_platform_t *platform, void *dev_addr);
+
+    /** Can memory be shared with whoever has this device address? */
+    int (*is_reachable)(const xshm_platform_t *platform, const void *dev_addr);
+
+    /** A descriptor that is readable when there is something to dispatch */
+    int (*event_fd)(const xshm_platform_t *platform);
+
+    /**
+     * Handle what has happened, without waiting.
+     *
+     * @return Milliseconds until it wants to be called again in any case, or
+     *         -1: when the descriptor is readable.
+     */
+    int (*dispatch)(xshm_platform_t *platform);
+
+    /**
+     * Allocate zeroed memory of a channel, for the peer at @a dev_addr alone:
+     * data pages read-only for it, a return page writable.
+     */
+    ucs_status_t (*mem_alloc)(xshm_platform_t *platform, const void *dev_addr,
+                              size_t data_size, xshm_mem_t **mem_p);
+
+    /** Free or unmap it */
+    void (*mem_free)(xshm_mem_t *mem);
+
+    /**
+     * Ask the peer to receive from @a mem. The answer comes by the sink, also
+     * when it is that there is nobody.
+     */
+    ucs_status_t (*connect)(xshm_platform_t *platform, const void *dev_addr,
+                            const xshm_request_t *request, xshm_mem_t *mem,
+                            void *owner, xshm_conn_t **conn_p);
+
+    /** Map the memory that a request offers, after its token was checked */
+    ucs_status_t (*map)(xshm_conn_t *conn, size_t data_size,
+                        xshm_mem_t **mem_p);
+
+    /** Tell the sender that its memory is mapped */
+    void (*accept)(xshm_conn_t *conn);
+
+    /** Tell the sender no, and forget the request: @a conn is gone */
+    void (*refuse)(xshm_conn_t *conn, xshm_reason_t reason);
+
+    /** Forget the channel, after its memory was unmapped if it was the peer's:
+     *  the other side is told. @a conn is gone. */
+    void (*disconnect)(xshm_conn_t *conn);
+};
+
+
+/** All platforms, in the order in which they are offered; ends with NULL */
+extern const xshm_platform_ops_t *const xshm_platforms[];
+
+/** Find a platform by the name of its device, or NULL */
+const xshm_platform_ops_t *xshm_platform_find(const char *device);
+
+/** What a reason means, in words */
+const char *xshm_reason_string(xshm_reason_t reason);
+
+#endif

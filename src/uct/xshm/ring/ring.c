@@ -1,0 +1,242 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#include "ring.h"
+
+
+/* The consumer gives back a quarter of the ring at a time: docs/performance.md
+ * has the figures of other parts. */
+#define XSHM_RING_BATCH_DIVISOR 4u
+
+/* Lines in a word of the bitmap */
+#define XSHM_RING_DIRTY_BITS    64u
+
+/* 1 KiB and its header: UCP's own messages must fit */
+#define XSHM_RING_MIN_RECORD_LINES 17u
+
+
+/* A ring without room: all sends through it take the slow path */
+xshm_ring_tx_t xshm_ring_tx_none;
+
+/* Where a consumer looks that reads no more: a header of no lap */
+static const uint8_t xshm_ring_dead_line[XSHM_ABI_LINE_SIZE]
+        __attribute__((aligned(XSHM_ABI_LINE_SIZE)));
+
+
+uint32_t xshm_ring_batch(size_t ring_size)
+{
+    return (uint32_t)(ring_size / XSHM_ABI_LINE_SIZE) /
+           XSHM_RING_BATCH_DIVISOR;
+}
+
+/* Largest record + wrap waste + one line <= ring - credit batch: of what is
+ * left, half holds the longest record L, with a waste of at most L - 1 in front
+ * of it. That must be useful even for the smallest ring. */
+XSHM_ABI_ASSERT((XSHM_ABI_RING_MIN_SIZE / XSHM_ABI_LINE_SIZE) -
+                (XSHM_ABI_RING_MIN_SIZE / XSHM_ABI_LINE_SIZE /
+                 XSHM_RING_BATCH_DIVISOR) - XSHM_RING_KEEP_LINES >=
+                (2 * XSHM_RING_MIN_RECORD_LINES) - 1);
+
+size_t xshm_ring_max_payload(size_t ring_size)
+{
+    uint32_t num_lines = (uint32_t)(ring_size / XSHM_ABI_LINE_SIZE);
+    uint32_t usable    = num_lines - xshm_ring_batch(ring_size) -
+                         XSHM_RING_KEEP_LINES;
+    uint32_t longest   = (usable + 1) / 2;
+
+    return ((size_t)longest * XSHM_ABI_LINE_SIZE) - XSHM_RING_HEADER_SIZE;
+}
+
+size_t xshm_ring_dirty_size(size_t ring_size)
+{
+    size_t num_lines = ring_size / XSHM_ABI_LINE_SIZE;
+
+    return ((num_lines + XSHM_RING_DIRTY_BITS - 1) / XSHM_RING_DIRTY_BITS) *
+           sizeof(uint64_t);
+}
+
+/* How many lines can be taken at once, from private values only */
+static void xshm_ring_tx_update_room(xshm_ring_tx_t *tx)
+{
+    uint32_t free_lines = tx->num_lines - (tx->produced - tx->consumed);
+
+    tx->room = (free_lines > XSHM_RING_KEEP_LINES) ?
+               (free_lines - XSHM_RING_KEEP_LINES) : 0;
+}
+
+void xshm_ring_tx_init(xshm_ring_tx_t *tx, void *ring, size_t size,
+                       uint64_t *dirty, const xshm_abi_return_t *ret)
+{
+    tx->base      = ring;
+    tx->pos       = tx->base;
+    tx->end       = tx->base + size;
+    tx->num_lines = (uint32_t)(size / XSHM_ABI_LINE_SIZE);
+    tx->produced  = 0;
+    tx->consumed  = 0;
+    tx->num_dirty = 0;
+    tx->lap       = XSHM_ABI_LAP_FIRST;
+    tx->dirty     = dirty;
+    tx->ret       = ret;
+    tx->violation = 0;
+    xshm_ring_tx_update_room(tx);
+}
+
+void xshm_ring_tx_mark_dirty(xshm_ring_tx_t *tx, uint32_t first, uint32_t count)
+{
+    uint32_t bit, chunk;
+    uint64_t *word, mask;
+
+    while (count > 0) {
+        bit    = first % XSHM_RING_DIRTY_BITS;
+        chunk  = XSHM_RING_DIRTY_BITS - bit;
+        chunk  = (count < chunk) ? count : chunk;
+        mask   = (UINT64_MAX >> (XSHM_RING_DIRTY_BITS - chunk)) << bit;
+        word   = &tx->dirty[first / XSHM_RING_DIRTY_BITS];
+
+        tx->num_dirty += __builtin_popcountll(mask & ~*word);
+        *word         |= mask;
+        first         += chunk;
+        count         -= chunk;
+    }
+}
+
+void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint8_t *line)
+{
+    uint32_t index = xshm_ring_line_index(tx->base, line);
+    uint64_t *word = &tx->dirty[index / XSHM_RING_DIRTY_BITS];
+    uint64_t mask  = 1ull << (index % XSHM_RING_DIRTY_BITS);
+
+    if (*word & mask) {
+        *word &= ~mask;
+        --tx->num_dirty;
+        /* A zeroed header is of no lap. Ordered by PUBLISH, which follows. */
+        __atomic_store_n((uint64_t*)line, 0, __ATOMIC_RELAXED);
+    }
+}
+
+/* Read the consumer's count once, and believe it only if it lies between what
+ * it was and what there is to consume */
+static void xshm_ring_tx_take_back(xshm_ring_tx_t *tx)
+{
+    /* TAKE_BACK: pairs with GIVE_BACK */
+    uint32_t consumed = __atomic_load_n(&tx->ret->consumed, __ATOMIC_ACQUIRE);
+
+    if ((consumed - tx->consumed) > (tx->produced - tx->consumed)) {
+        tx->violation = 1;
+        tx->room      = 0;
+        return;
+    }
+
+    tx->consumed = consumed;
+    xshm_ring_tx_update_room(tx);
+}
+
+/* Lines that a record takes from here, with the waste in front of it */
+static uint32_t xshm_ring_tx_needed(const xshm_ring_tx_t *tx, uint32_t lines)
+{
+    uint32_t contiguous = xshm_ring_line_index(tx->pos, tx->end);
+
+    return (lines > contiguous) ? (contiguous + lines) : lines;
+}
+
+int xshm_ring_tx_can_reserve(xshm_ring_tx_t *tx, uint32_t lines)
+{
+    uint32_t needed = xshm_ring_tx_needed(tx, lines);
+
+    if ((needed > tx->room) && !tx->violation && (tx->ret != NULL)) {
+        xshm_ring_tx_take_back(tx);
+    }
+
+    return needed <= tx->room;
+}
+
+/* Send the consumer to the start of the ring. What lies between keeps headers
+ * of older laps, which would be taken for new ones after all laps have come
+ * round: it counts as dirty. */
+static void xshm_ring_tx_wrap(xshm_ring_tx_t *tx, uint32_t waste)
+{
+    xshm_abi_record_t record = {{.type = XSHM_RECORD_WRAP}};
+
+    xshm_ring_tx_commit(tx, waste, record);
+}
+
+void *xshm_ring_tx_reserve_slow(xshm_ring_tx_t *tx, uint32_t lines)
+{
+    uint32_t waste = xshm_ring_tx_needed(tx, lines) - lines;
+
+    if (!xshm_ring_tx_can_reserve(tx, lines)) {
+        return NULL;
+    }
+
+    if (waste > 0) {
+        xshm_ring_tx_wrap(tx, waste);
+    }
+
+    return tx->pos + XSHM_RING_HEADER_SIZE;
+}
+
+void xshm_ring_tx_close(xshm_ring_tx_t *tx)
+{
+    xshm_abi_record_t record = {{.type = XSHM_RECORD_CLOSE}};
+
+    xshm_ring_tx_commit_line(tx, record);
+    tx->room = 0;
+}
+
+void xshm_ring_rx_init(xshm_ring_rx_t *rx, const void *ring, size_t size,
+                       xshm_abi_return_t *ret)
+{
+    rx->base       = ring;
+    rx->pos        = rx->base;
+    rx->end        = rx->base + size;
+    rx->consumed   = 0;
+    rx->given_back = 0;
+    rx->lap        = XSHM_ABI_LAP_FIRST;
+    rx->batch      = xshm_ring_batch(size);
+    rx->ret        = ret;
+}
+
+void xshm_ring_rx_stop(xshm_ring_rx_t *rx)
+{
+    rx->pos        = xshm_ring_dead_line;
+    rx->given_back = rx->consumed;
+}
+
+/* A message may be as long as the ring is from here. Compared before anything
+ * is added to it: a sum could overflow. */
+static int
+xshm_ring_rx_fits(const xshm_ring_rx_t *rx, const xshm_abi_record_t *record)
+{
+    return record->size <=
+           ((size_t)(rx->end - rx->pos) - XSHM_RING_HEADER_SIZE);
+}
+
+static xshm_ring_peek_t
+xshm_ring_rx_follow_wrap(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
+{
+    /* At the start a WRAP is not accepted, so this does not repeat */
+    if (rx->pos == rx->base) {
+        return XSHM_RING_VIOLATION;
+    }
+
+    xshm_ring_rx_release(rx, xshm_ring_line_index(rx->pos, rx->end));
+    return xshm_ring_rx_peek(rx, record);
+}
+
+xshm_ring_peek_t
+xshm_ring_rx_peek_slow(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
+{
+    switch (record->type) {
+    case XSHM_RECORD_AM:
+        return xshm_ring_rx_fits(rx, record) ? XSHM_RING_RECORD :
+                                               XSHM_RING_VIOLATION;
+    case XSHM_RECORD_CLOSE:
+        return (record->size == 0) ? XSHM_RING_RECORD : XSHM_RING_VIOLATION;
+    case XSHM_RECORD_WRAP:
+        return xshm_ring_rx_follow_wrap(rx, record);
+    default:
+        return XSHM_RING_VIOLATION;
+    }
+}

@@ -1,0 +1,333 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifndef XSHM_RING_H_
+#define XSHM_RING_H_
+
+#include <xshm/xshm_abi.h>
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/**
+ * The ring: one producer, one consumer, memory in, messages out.
+ *
+ * It knows nothing of UCX, of Xen or of the operating system. Both sides keep
+ * all that they decide by in private memory; of what the other side writes,
+ * each word is read once and checked before it is used.
+ *
+ * A record is there when the header at the consumer's place is of the present
+ * lap. So a line that held a header before need not be cleared to be reused;
+ * one that held payload, which may look like anything, is: the producer keeps
+ * a private bitmap of those ("dirty") lines, and clears the next header before
+ * it publishes the present one. docs/performance.md has the figures of other
+ * layouts.
+ *
+ * Ordering. Each ordered access has a label and names its partner:
+ *
+ *   PUBLISH   (producer) store-release of a record's header, after its payload
+ *             and after the next header was cleared.
+ *   SEE       (consumer) load-acquire of a record's header; pairs with PUBLISH:
+ *             the payload and the next header are read as they were published.
+ *   GIVE_BACK (consumer) store-release of the count of consumed lines, after
+ *             the last read of those lines.
+ *   TAKE_BACK (producer) load-acquire of that count; pairs with GIVE_BACK: the
+ *             lines are written again only after the consumer has read them.
+ *
+ * Counters of lines run modulo 2^32, and only differences of them are used.
+ *
+ * Threads: each side belongs to one thread at a time.
+ */
+
+#define xshm_ring_likely(_x)   __builtin_expect(!!(_x), 1)
+#define xshm_ring_unlikely(_x) __builtin_expect(!!(_x), 0)
+
+/** Length of a record's header, in bytes */
+#define XSHM_RING_HEADER_SIZE  sizeof(xshm_abi_record_t)
+
+/** Longest payload of a record of one line, in bytes */
+#define XSHM_RING_LINE_PAYLOAD (XSHM_ABI_LINE_SIZE - XSHM_RING_HEADER_SIZE)
+
+/** Lines that a message never takes: the next record's header, which stays
+ *  cleared, and a line for the CLOSE record, so that it never waits */
+#define XSHM_RING_KEEP_LINES   2u
+
+
+/** What the consumer found */
+typedef enum {
+    XSHM_RING_EMPTY,    /**< No record yet */
+    XSHM_RING_RECORD,   /**< A record that passed all checks */
+    XSHM_RING_VIOLATION /**< The producer broke the rules: do not read on */
+} xshm_ring_peek_t;
+
+
+/** Producer's side, in private memory */
+typedef struct xshm_ring_tx {
+    uint8_t                 *pos;      /**< Next record's place */
+    uint8_t                 *end;      /**< End of the ring */
+    uint32_t                room;      /**< Lines that can be taken without
+                                            asking anybody */
+    uint32_t                produced;  /**< Lines written since the start */
+    uint32_t                num_dirty; /**< Bits set in dirty */
+    uint16_t                lap;       /**< Present lap */
+    uint8_t                 *base;     /**< Start of the ring */
+    uint64_t                *dirty;    /**< Bit for each line: it holds payload
+                                            where a header may be */
+    const xshm_abi_return_t *ret;      /**< The consumer writes here */
+    uint32_t                consumed;  /**< Last checked value of theirs */
+    uint32_t                num_lines; /**< Lines of the ring */
+    int                     violation; /**< Consumer's count was wrong */
+} xshm_ring_tx_t;
+
+
+/** Consumer's side, in private memory */
+typedef struct xshm_ring_rx {
+    const uint8_t     *pos;            /**< Record to look at next */
+    const uint8_t     *end;            /**< End of the ring */
+    uint32_t          consumed;        /**< Lines consumed since the start */
+    uint32_t          given_back;      /**< What the producer was told */
+    uint32_t          batch;           /**< Lines to give back at once */
+    uint16_t          lap;             /**< Lap of the record to look at */
+    const uint8_t     *base;           /**< Start of the ring */
+    xshm_abi_return_t *ret;            /**< The producer reads here */
+} xshm_ring_rx_t;
+
+
+/** Lines that a record with @a size bytes of payload takes */
+static inline uint32_t xshm_ring_lines(size_t size)
+{
+    return (uint32_t)((size + XSHM_RING_HEADER_SIZE + XSHM_ABI_LINE_SIZE - 1) /
+                      XSHM_ABI_LINE_SIZE);
+}
+
+/**
+ * Longest payload that a ring of @a ring_size bytes can carry: the longest
+ * record, the waste in front of it at the end of the ring and the lines that
+ * are kept have to fit while the consumer still holds back a batch.
+ */
+size_t xshm_ring_max_payload(size_t ring_size);
+
+/** Lines that a consumer gives back at once, for a ring of this size */
+uint32_t xshm_ring_batch(size_t ring_size);
+
+/** Length in bytes of the bitmap that the producer of such a ring needs */
+size_t xshm_ring_dirty_size(size_t ring_size);
+
+/**
+ * Start to produce into a ring.
+ *
+ * @param [out] tx     Filled; owned by the caller.
+ * @param [in]  ring   Memory of the ring, zeroed, aligned to a line.
+ * @param [in]  size   Its length in bytes, whole lines.
+ * @param [in]  dirty  Private memory, zeroed, xshm_ring_dirty_size(size) bytes.
+ * @param [in]  ret    Where the consumer gives back lines; zeroed.
+ */
+void xshm_ring_tx_init(xshm_ring_tx_t *tx, void *ring, size_t size,
+                       uint64_t *dirty, const xshm_abi_return_t *ret);
+
+/**
+ * A producer that never has room: what an endpoint points to while it may not
+ * send by the fast path.
+ */
+extern xshm_ring_tx_t xshm_ring_tx_none;
+
+/**
+ * Find room for a record the slow way: read what the consumer gave back, and
+ * go on at the start of the ring if the end is too near.
+ *
+ * @param [in] lines  Length of the record, in lines.
+ *
+ * @return Place of the payload, or NULL: no room now, or, if tx->violation is
+ *         set, never again.
+ */
+void *xshm_ring_tx_reserve_slow(xshm_ring_tx_t *tx, uint32_t lines);
+
+/** Is there room for a record of @a lines lines now? Takes nothing. */
+int xshm_ring_tx_can_reserve(xshm_ring_tx_t *tx, uint32_t lines);
+
+/** Write the producer's last record. There is always room for it, once. */
+void xshm_ring_tx_close(xshm_ring_tx_t *tx);
+
+/** Note that lines hold payload. Slow part of @ref xshm_ring_tx_commit. */
+void xshm_ring_tx_mark_dirty(xshm_ring_tx_t *tx, uint32_t first,
+                             uint32_t count);
+
+/** Make a line fit for a header. Slow part of @ref xshm_ring_tx_publish. */
+void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint8_t *line);
+
+/**
+ * Start to consume a ring.
+ *
+ * @param [out] rx    Filled; owned by the caller.
+ * @param [in]  ring  Memory of the ring, at most readable.
+ * @param [in]  size  Its length in bytes, whole lines, checked by the caller.
+ * @param [in]  ret   Where lines are given back.
+ */
+void xshm_ring_rx_init(xshm_ring_rx_t *rx, const void *ring, size_t size,
+                       xshm_abi_return_t *ret);
+
+/** Read no more: from now on the ring is empty */
+void xshm_ring_rx_stop(xshm_ring_rx_t *rx);
+
+/** Slow part of @ref xshm_ring_rx_peek: anything but a message of one line */
+xshm_ring_peek_t
+xshm_ring_rx_peek_slow(xshm_ring_rx_t *rx, xshm_abi_record_t *record);
+
+
+/** The lap after this one */
+static inline uint16_t xshm_ring_next_lap(uint16_t lap)
+{
+    return (lap == XSHM_ABI_LAP_MAX) ? XSHM_ABI_LAP_FIRST : (uint16_t)(lap + 1);
+}
+
+/** Number of the line at @a pos */
+static inline uint32_t
+xshm_ring_line_index(const uint8_t *base, const uint8_t *pos)
+{
+    return (uint32_t)(pos - base) / XSHM_ABI_LINE_SIZE;
+}
+
+/**
+ * Find room for a record.
+ *
+ * @param [in] lines  Length of the record, in lines.
+ *
+ * @return Place of the payload, to be filled before @ref xshm_ring_tx_commit,
+ *         or NULL: ask @ref xshm_ring_tx_reserve_slow.
+ */
+static inline void *xshm_ring_tx_reserve(xshm_ring_tx_t *tx, uint32_t lines)
+{
+    if (xshm_ring_unlikely((lines > tx->room) ||
+                           (lines > xshm_ring_line_index(tx->pos, tx->end)))) {
+        return NULL;
+    }
+
+    return tx->pos + XSHM_RING_HEADER_SIZE;
+}
+
+/** As @ref xshm_ring_tx_reserve for a record of one line, which always fits
+ *  in front of the end */
+static inline void *xshm_ring_tx_reserve_line(xshm_ring_tx_t *tx)
+{
+    return xshm_ring_likely(tx->room > 0) ? tx->pos + XSHM_RING_HEADER_SIZE :
+                                            NULL;
+}
+
+/** Publish a record whose lines but the first are marked dirty */
+static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
+                                        xshm_abi_record_t record)
+{
+    uint8_t *pos  = tx->pos;
+    uint8_t *next = pos + ((size_t)lines * XSHM_ABI_LINE_SIZE);
+
+    record.lap = tx->lap;
+    if (xshm_ring_unlikely(next == tx->end)) {
+        next    = tx->base;
+        tx->lap = xshm_ring_next_lap(tx->lap);
+    }
+
+    if (xshm_ring_unlikely(tx->num_dirty != 0)) {
+        xshm_ring_tx_clean(tx, next);
+    }
+
+    /* PUBLISH: pairs with SEE */
+    __atomic_store_n((uint64_t*)pos, record.word, __ATOMIC_RELEASE);
+
+    tx->pos       = next;
+    tx->produced += lines;
+    tx->room     -= lines;
+}
+
+/** Publish the record of one line whose room was reserved */
+static inline void
+xshm_ring_tx_commit_line(xshm_ring_tx_t *tx, xshm_abi_record_t record)
+{
+    xshm_ring_tx_publish(tx, 1, record);
+}
+
+/**
+ * Publish the record whose room was reserved, at most as long as was reserved.
+ *
+ * @param [in] lines   Its length in lines: xshm_ring_lines(record.size).
+ * @param [in] record  Its header, but for the lap.
+ */
+static inline void xshm_ring_tx_commit(xshm_ring_tx_t *tx, uint32_t lines,
+                                       xshm_abi_record_t record)
+{
+    if (lines > 1) {
+        xshm_ring_tx_mark_dirty(tx, xshm_ring_line_index(tx->base, tx->pos) + 1,
+                                lines - 1);
+    }
+
+    xshm_ring_tx_publish(tx, lines, record);
+}
+
+/** Tell the producer of all lines that were consumed */
+static inline void xshm_ring_rx_give_back(xshm_ring_rx_t *rx)
+{
+    rx->given_back = rx->consumed;
+    /* GIVE_BACK: pairs with TAKE_BACK */
+    __atomic_store_n(&rx->ret->consumed, rx->consumed, __ATOMIC_RELEASE);
+}
+
+/**
+ * Look at the next record, and leave it there.
+ *
+ * @param [in]  rx      Consumer.
+ * @param [out] record  If there is one: the private, checked copy of its
+ *                      header. The payload is at xshm_ring_rx_payload(); the
+ *                      producer may change it at any time.
+ */
+static inline xshm_ring_peek_t
+xshm_ring_rx_peek(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
+{
+    /* SEE: pairs with PUBLISH */
+    record->word = __atomic_load_n((const uint64_t*)rx->pos, __ATOMIC_ACQUIRE);
+    if (record->lap != rx->lap) {
+        if (xshm_ring_unlikely(rx->consumed != rx->given_back)) {
+            xshm_ring_rx_give_back(rx);
+        }
+        return XSHM_RING_EMPTY;
+    }
+
+    if (xshm_ring_likely((record->type == XSHM_RECORD_AM) &&
+                         (record->size <= XSHM_RING_LINE_PAYLOAD))) {
+        return XSHM_RING_RECORD;
+    }
+
+    return xshm_ring_rx_peek_slow(rx, record);
+}
+
+/**
+ * Be done with the record that was looked at; its payload is not read again.
+ *
+ * @param [in] lines  Its length: xshm_ring_lines(record.size). For a record of
+ *                    one line give the constant: else the processor cannot
+ *                    look for the next record before it has seen this one's
+ *                    size (docs/performance.md: 4 times the message rate).
+ */
+static inline void xshm_ring_rx_release(xshm_ring_rx_t *rx, uint32_t lines)
+{
+    rx->pos += (size_t)lines * XSHM_ABI_LINE_SIZE;
+    if (xshm_ring_unlikely(rx->pos == rx->end)) {
+        rx->pos = rx->base;
+        rx->lap = xshm_ring_next_lap(rx->lap);
+    }
+
+    rx->consumed += lines;
+    if (xshm_ring_unlikely((rx->consumed - rx->given_back) >= rx->batch)) {
+        xshm_ring_rx_give_back(rx);
+    }
+}
+
+/** Payload of the record that was looked at, in memory that the producer may
+ *  still write */
+static inline const void *xshm_ring_rx_payload(const xshm_ring_rx_t *rx)
+{
+    return rx->pos + XSHM_RING_HEADER_SIZE;
+}
+
+#endif
