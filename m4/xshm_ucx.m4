@@ -126,10 +126,11 @@ AC_DEFUN([XSHM_LINK_UCX], [
     UCX_CPPFLAGS="-DCPU_FLAGS= -isystem \"$xshm_ucx_source/src\""
     UCX_LIBS="-luct -lucs"
     # The system's own folders need no option, and the order of the include
-    # path breaks when they are given twice
+    # path breaks when they are given twice. With another UCX, the library names
+    # its folder: preloaded, it is searched before the program's own UCX is.
     AS_IF([test "x$with_ucx" != "x/usr"],
           [UCX_CPPFLAGS="$UCX_CPPFLAGS -isystem \"$with_ucx/include\""
-           UCX_LIBS="-L\"$with_ucx/lib\" $UCX_LIBS"])
+           UCX_LIBS="-L$with_ucx/lib -Wl,-rpath,$with_ucx/lib $UCX_LIBS"])
     AC_SUBST([UCX_CPPFLAGS])
     AC_SUBST([UCX_LIBS])
 

@@ -78,8 +78,18 @@ setup_ucx_source() {
         exit 1
 }
 
+# Is there a configure that no file it is made of is newer than? (The rules that
+# make has for this are not enough when automake needs one more auxiliary file.)
+setup_is_generated() {
+    [ -x "$XSHM_SRC/configure" ] &&
+        [ -z "$(find "$XSHM_SRC/configure.ac" "$XSHM_SRC/Makefile.am" \
+                     "$XSHM_SRC"/{m4,src,test}/ \
+                     \( -name '*.ac' -o -name Makefile.am -o -name 'xshm_*.m4' \) \
+                     -newer "$XSHM_SRC/configure" -print -quit)" ]
+}
+
 setup_autogen() {
-    if [ -x "$XSHM_SRC/configure" ]; then
+    if setup_is_generated; then
         return
     fi
     xshm_say "generating configure"
