@@ -57,7 +57,7 @@ static UCS_CLASS_INIT_FUNC(xshm_ep_t, const uct_ep_params_t *params)
 static UCS_CLASS_CLEANUP_FUNC(xshm_ep_t)
 {
     xshm_ep_pending_purge(&self->super.super, NULL, NULL);
-    xshm_peer_finish_flushes(self->peer, self, UCS_INPROGRESS);
+    xshm_peer_finish_flushes(self->peer, self, UCS_ERR_CANCELED);
     ucs_list_del(&self->failed);
     ucs_list_del(&self->list);
     xshm_peer_put(self->peer);

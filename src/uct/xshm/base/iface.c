@@ -25,6 +25,9 @@
 #define XSHM_IFACE_LATENCY    75e-9
 #define XSHM_IFACE_BANDWIDTH  (9000.0 * UCS_MBYTE)
 
+/* Any number would do, but users size arrays by it */
+#define XSHM_IFACE_MAX_IOV    16
+
 /* Buffers of copies that are allocated at a time */
 #define XSHM_IFACE_DESC_GROW  64
 
@@ -129,8 +132,8 @@ xshm_iface_query(uct_iface_h tl_iface, uct_iface_attr_t *attr)
     attr->cap.am.max_short       = iface->config.max_short;
     attr->cap.am.max_bcopy       = iface->config.seg_size;
     attr->cap.am.max_zcopy       = iface->config.seg_size;
-    attr->cap.am.max_hdr         = iface->config.seg_size;
-    attr->cap.am.max_iov         = SIZE_MAX;
+    attr->cap.am.max_hdr         = iface->config.seg_size / 2;
+    attr->cap.am.max_iov         = XSHM_IFACE_MAX_IOV;
     attr->cap.am.opt_zcopy_align = 1;
     attr->cap.am.align_mtu       = 1;
     attr->device_addr_len        = xshm_iface_platform(iface)->ops

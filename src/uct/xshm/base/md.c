@@ -74,6 +74,13 @@ static ucs_status_t xshm_md_mem_reg(uct_md_h md, void *address, size_t length,
     return UCS_OK;
 }
 
+static ucs_status_t
+xshm_md_mem_dereg(uct_md_h md, const uct_md_mem_dereg_params_t *params)
+{
+    UCT_MD_MEM_DEREG_CHECK_PARAMS(params, 0);
+    return UCS_OK;
+}
+
 static uct_md_ops_t xshm_md_ops = {
     .close                  = xshm_md_close,
     .query                  = xshm_md_query,
@@ -84,8 +91,7 @@ static uct_md_ops_t xshm_md_ops = {
     .mem_advise             = (uct_md_mem_advise_func_t)
                               ucs_empty_function_return_unsupported,
     .mem_reg                = xshm_md_mem_reg,
-    .mem_dereg              = (uct_md_mem_dereg_func_t)
-                              ucs_empty_function_return_success,
+    .mem_dereg              = xshm_md_mem_dereg,
     .mem_query              = (uct_md_mem_query_func_t)
                               ucs_empty_function_return_unsupported,
     .mkey_pack              = (uct_md_mkey_pack_func_t)

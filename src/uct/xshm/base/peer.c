@@ -146,9 +146,7 @@ void xshm_peer_finish_flushes(xshm_peer_t *peer, const xshm_ep_t *ep,
         flush = ucs_list_extract_head(&finished, xshm_flush_t, list);
         comp  = flush->comp;
         ucs_free(flush);
-        if (status != UCS_INPROGRESS) {
-            uct_invoke_completion(comp, status);
-        }
+        uct_invoke_completion(comp, status);
     }
 }
 

@@ -39,7 +39,7 @@ void xshm_peer_put(xshm_peer_t *peer);
 ucs_status_t xshm_peer_add_flush(xshm_peer_t *peer, struct xshm_ep *ep,
                                  uct_completion_t *comp);
 
-/** Complete the flushes of an endpoint, or, with UCS_INPROGRESS, forget them */
+/** Complete the flushes of an endpoint that has failed or is destroyed */
 void xshm_peer_finish_flushes(xshm_peer_t *peer, const struct xshm_ep *ep,
                               ucs_status_t status);
 
