@@ -1,6 +1,6 @@
 /*
- * isolate: run a command with a network of its own, or with a host name of its
- * own, and say how many bytes went over its loopback interface.
+ * isolate: run a command with a network, a host name, or a /dev/shm of its own,
+ * and say how many bytes went over its loopback interface.
  *
  * A job in a network of its own can reach nothing but itself, and what the
  * loopback's counter shows is all that it sent over TCP. A job with a host
@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,9 +31,11 @@
 #define ISOLATE_NOT_FOUND    127
 #define ISOLATE_BY_SIGNAL    128 /* To be added to the signal's number */
 #define ISOLATE_LOOPBACK     "lo"
+#define ISOLATE_SHM          "/dev/shm"
 
 typedef struct {
     int        network;
+    int        shm;
     const char *hostname;
     const char *report; /* File that gets the number of bytes */
 } isolate_options_t;
@@ -100,9 +103,20 @@ static void isolate_loopback_up(void)
     close(fd);
 }
 
+/* Empty at first, so that whatever is in it later was left by the command */
+static void isolate_mount_shm(void)
+{
+    if ((mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) ||
+        (mount("tmpfs", ISOLATE_SHM, "tmpfs", MS_NOSUID | MS_NODEV,
+               NULL) != 0)) {
+        isolate_fail("cannot mount a new " ISOLATE_SHM);
+    }
+}
+
 static void isolate_enter(const isolate_options_t *options)
 {
     int flags = (options->network ? CLONE_NEWNET : 0) |
+                (options->shm ? CLONE_NEWNS : 0) |
                 ((options->hostname != NULL) ? CLONE_NEWUTS : 0);
 
     if (unshare(flags) != 0) {
@@ -110,6 +124,9 @@ static void isolate_enter(const isolate_options_t *options)
     }
     if (options->network) {
         isolate_loopback_up();
+    }
+    if (options->shm) {
+        isolate_mount_shm();
     }
     if ((options->hostname != NULL) &&
         (sethostname(options->hostname, strlen(options->hostname)) != 0)) {
@@ -183,10 +200,13 @@ int main(int argc, char **argv)
     isolate_options_t options = {0};
     int c, status;
 
-    while ((c = getopt(argc, argv, "+nu:r:")) != -1) {
+    while ((c = getopt(argc, argv, "+nsu:r:")) != -1) {
         switch (c) {
         case 'n':
             options.network = 1;
+            break;
+        case 's':
+            options.shm = 1;
             break;
         case 'u':
             options.hostname = optarg;
@@ -200,7 +220,7 @@ int main(int argc, char **argv)
         }
     }
     if (optind >= argc) {
-        fprintf(stderr, "usage: isolate [-n] [-u hostname] [-r report-file] "
+        fprintf(stderr, "usage: isolate [-n] [-s] [-u hostname] [-r report-file] "
                         "command...\n");
         return ISOLATE_NOT_POSSIBLE;
     }

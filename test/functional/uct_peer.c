@@ -3,6 +3,7 @@
  *
  *   uct_peer [options] listen           print the address, wait for the end of
  *                                       the standard input, never progress
+ *   uct_peer [options] capabilities     print some of what UCX was told
  *   uct_peer [options] receive          print the address, receive messages
  *   uct_peer [options] reach ADDRESS    print "reachable 1" or "reachable 0"
  *   uct_peer [options] send ADDRESS     send messages, flush, disconnect
@@ -164,6 +165,27 @@ static utest_mode_t peer_mode(const char *name)
     utest_fail("\"%s\" is neither short, bcopy nor zcopy", name);
 }
 
+static int peer_capabilities(utest_iface_t *iface)
+{
+    const uct_iface_attr_t *attr = &iface->attr;
+    uct_md_attr_t md_attr;
+
+    utest_check(uct_md_query(iface->context->md, &md_attr), "uct_md_query");
+    if (attr->cap.event_flags & UCT_IFACE_FLAG_EVENT_RECV) {
+        printf("wakeup\n");
+    }
+    if (attr->cap.flags & UCT_IFACE_FLAG_ERRHANDLE_PEER_FAILURE) {
+        printf("errors\n");
+    }
+    if (attr->cap.flags & UCT_IFACE_FLAG_AM_ZCOPY) {
+        printf("zcopy\n");
+    }
+    if (md_attr.cap.flags & UCT_MD_FLAG_REG) {
+        printf("registration\n");
+    }
+    return EXIT_SUCCESS;
+}
+
 static int peer_usage(void)
 {
     fprintf(stderr,
@@ -171,8 +193,8 @@ static int peer_usage(void)
             "[-s size]\n"
             "                [-m short|bcopy|zcopy] [-w ms before receiving] "
             "[-p patience in s]\n"
-            "                [-F: no flush] listen|receive|reach ADDRESS|send "
-            "ADDRESS\n");
+            "                [-F: no flush] listen|capabilities|receive|reach "
+            "ADDRESS|send ADDRESS\n");
     return EXIT_FAILURE;
 }
 
@@ -181,6 +203,8 @@ static int peer_command(utest_iface_t *iface, const peer_options_t *options,
 {
     if (!strcmp(command, "listen")) {
         return peer_listen(iface);
+    } else if (!strcmp(command, "capabilities")) {
+        return peer_capabilities(iface);
     } else if (!strcmp(command, "receive")) {
         return peer_receive(iface, options);
     } else if (!strcmp(command, "reach") && (address != NULL)) {

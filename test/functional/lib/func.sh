@@ -65,6 +65,12 @@ func_run() {
     env "${FUNC_ENV[@]}" timeout --kill-after=10 "$FUNC_WATCHDOG" "$@"
 }
 
+# What the transport claims: wakeup, errors, registration, zcopy
+func_has() {
+    func_run "$FUNC_BIN/uct_peer" -t "$FUNC_TL" -d "$FUNC_DEV" capabilities |
+        grep -qx "$1"
+}
+
 func_need() {
     [ -x "$1" ] || func_bail_out "$1 is missing: build the tests first" \
         "(make -C \"$XSHM_BUILD\" check TESTS=)"
@@ -110,6 +116,7 @@ func_init() {
     fi
     FUNC_DEV=$(func_device)
     func_need "$FUNC_BIN/isolate"
+    func_need "$FUNC_BIN/uct_peer"
     # An environment that the person who runs the tests has set would be tested
     # instead of what the tests set
     unset "${!UCX_@}" "${!OMPI_MCA_@}"

@@ -15,6 +15,7 @@ tap_count=0
 tap_failed=0
 tap_status=0
 TAP_LINES_SHOWN=60
+TAP_COLUMNS_SHOWN=200
 
 tap_say() {
     printf '# %s\n' "$*"
@@ -42,7 +43,7 @@ tap_show() {
     if [ "$lines" -gt "$TAP_LINES_SHOWN" ]; then
         tap_say "($((lines - TAP_LINES_SHOWN)) lines left out)"
     fi
-    tail -n "$TAP_LINES_SHOWN" "$1" | sed 's/^/#   /'
+    tail -n "$TAP_LINES_SHOWN" "$1" | cut -c "1-$TAP_COLUMNS_SHOWN" | sed 's/^/#   /'
 }
 
 # Sets tap_status. In a subshell with "set -e" of its own, which bash would
