@@ -14,6 +14,11 @@
 #include <uct/base/uct_iov.inl>
 
 
+/* What UCP 1.13 itself returns for an endpoint that has failed: operations
+ * before and after its error handler has run shall end alike */
+#define XSHM_EP_FAILURE UCS_ERR_ENDPOINT_TIMEOUT
+
+
 static UCS_F_ALWAYS_INLINE xshm_iface_t *xshm_ep_iface(const xshm_ep_t *ep)
 {
     return ucs_derived_of(ep->super.super.iface, xshm_iface_t);
@@ -447,7 +452,7 @@ xshm_ep_check(uct_ep_h tl_ep, unsigned flags, uct_completion_t *comp)
     return UCS_OK;
 }
 
-void xshm_ep_set_failed(xshm_ep_t *ep, ucs_status_t status)
+void xshm_ep_set_failed(xshm_ep_t *ep)
 {
     xshm_iface_t *iface = xshm_ep_iface(ep);
 
@@ -455,7 +460,7 @@ void xshm_ep_set_failed(xshm_ep_t *ep, ucs_status_t status)
         return;
     }
 
-    ep->status      = status;
+    ep->status = XSHM_EP_FAILURE;
     xshm_ep_update_ring(ep);
     ucs_list_add_tail(&iface->failed, &ep->failed);
     xshm_iface_schedule(iface, XSHM_IFACE_WORK_FAILED);
@@ -479,7 +484,6 @@ void xshm_ep_report_failure(xshm_ep_t *ep)
 
 ucs_status_t xshm_ep_invalidate(uct_ep_h tl_ep, unsigned flags)
 {
-    xshm_ep_set_failed(ucs_derived_of(tl_ep, xshm_ep_t),
-                       UCS_ERR_ENDPOINT_TIMEOUT);
+    xshm_ep_set_failed(ucs_derived_of(tl_ep, xshm_ep_t));
     return UCS_OK;
 }

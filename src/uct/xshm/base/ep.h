@@ -63,7 +63,7 @@ xshm_ep_check(uct_ep_h tl_ep, unsigned flags, uct_completion_t *comp);
 ucs_status_t xshm_ep_invalidate(uct_ep_h tl_ep, unsigned flags);
 
 /** Mark the endpoint as failed; the user is told in progress */
-void xshm_ep_set_failed(xshm_ep_t *ep, ucs_status_t status);
+void xshm_ep_set_failed(xshm_ep_t *ep);
 
 /** Tell the user of the failure. The endpoint may be gone afterwards. */
 void xshm_ep_report_failure(xshm_ep_t *ep);

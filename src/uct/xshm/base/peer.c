@@ -168,11 +168,10 @@ static void xshm_peer_accepted(xshm_peer_t *peer)
 
 void xshm_peer_fail(xshm_peer_t *peer)
 {
-    ucs_status_t status;
     xshm_ep_t *ep;
 
     xshm_tx_fail(peer->tx);
-    status = xshm_tx_failure(peer->tx);
+    xshm_tx_log_failure(peer->tx);
     xshm_peer_forget(peer);
 
     /* What waits is purged by its user, not sent */
@@ -180,7 +179,7 @@ void xshm_peer_fail(xshm_peer_t *peer)
     ucs_list_head_init(&peer->blocked);
 
     ucs_list_for_each(ep, &peer->eps, list) {
-        xshm_ep_set_failed(ep, status);
+        xshm_ep_set_failed(ep);
     }
 }
 

@@ -142,27 +142,22 @@ void xshm_tx_fail(xshm_tx_t *tx)
     tx->state = XSHM_TX_FAILED;
 }
 
-ucs_status_t xshm_tx_failure(const xshm_tx_t *tx)
+void xshm_tx_log_failure(const xshm_tx_t *tx)
 {
     if (tx->ring.violation) {
         ucs_warn("xshm: peer %016" PRIx64 ".%u gave back room that it did not "
                  "have: the channel is closed", tx->target.process,
                  tx->target.iface);
-        return UCS_ERR_CONNECTION_RESET;
-    }
-
-    if (tx->service.reason == XSHM_REASON_VERSION) {
+    } else if (tx->service.reason == XSHM_REASON_VERSION) {
         ucs_warn("xshm: peer %016" PRIx64 ".%u uses version %u of the shared "
                  "layout, and this process version %u: install the same "
                  "version of xshm for both", tx->target.process,
                  tx->target.iface, tx->service.version, XSHM_ABI_VERSION);
-        return UCS_ERR_UNREACHABLE;
+    } else {
+        ucs_debug("xshm: channel to peer %016" PRIx64 ".%u has ended: %s",
+                  tx->target.process, tx->target.iface,
+                  xshm_reason_string(tx->service.reason));
     }
-
-    ucs_debug("xshm: channel to peer %016" PRIx64 ".%u has ended: %s",
-              tx->target.process, tx->target.iface,
-              xshm_reason_string(tx->service.reason));
-    return UCS_ERR_CONNECTION_RESET;
 }
 
 /* Service thread: free it once nobody needs it any more */

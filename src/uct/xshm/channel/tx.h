@@ -74,8 +74,8 @@ ucs_status_t xshm_tx_open(xshm_tx_t *tx);
 /** Take note of what the service reports */
 void xshm_tx_handle_event(xshm_tx_t *tx, unsigned flags);
 
-/** Say in the log why the channel has failed; the status to report */
-ucs_status_t xshm_tx_failure(const xshm_tx_t *tx);
+/** Say in the log why the channel has failed */
+void xshm_tx_log_failure(const xshm_tx_t *tx);
 
 /** The peer broke the rules: fail the channel */
 void xshm_tx_fail(xshm_tx_t *tx);
