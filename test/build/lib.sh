@@ -80,17 +80,16 @@ list_files() {
 }
 
 # Run "make check" in the folder $1, and hand on the result of every single unit
-# test: automake's driver has noted them, one a line, in the .trs files. All
-# arguments but the first go to make.
+# test: automake's driver has noted them, one a line, at the end of each suite's
+# log. All arguments but the first go to make.
 make_check_to_tap() {
     local folder=$1 log=$FUNC_WORK/make-check status=0
     local count_before=$tap_count failed_before=$tap_failed
     shift
 
-    find "$folder/test/gtest-c" -name '*.trs' -exec rm -f {} + 2>/dev/null ||
-        true
+    rm -f "$folder"/test/gtest-c/*.trs "$folder"/test/gtest-c/*.log
     make_in "$folder" check "$@" >"$log" 2>&1 || status=$?
-    collect_trs "$folder"
+    collect_results "$folder"
     if [ "$status" -ne 0 ] && [ "$tap_failed" -eq "$failed_before" ]; then
         tap_not_ok "make check"
         tap_show "$log"
@@ -100,22 +99,24 @@ make_check_to_tap() {
     fi
 }
 
-collect_trs() {
-    local folder=$1 trs suite result name
+collect_results() {
+    local folder=$1 log suite kind result failed_before
 
-    while IFS= read -r trs; do
-        suite=$(basename "$trs" .trs)
-        while read -r result name; do
-            # The driver leaves the test's number in front of its name
-            name=$(printf '%s\n' "$name" | sed 's/^[0-9]* *-* *//')
-            case $result in
-            PASS) tap_ok "$suite: $name" ;;
-            SKIP) tap_skip "$suite: ${name%%#*}" "${name#*# }" ;;
-            *)
-                tap_not_ok "$suite: $result $name"
-                tap_show "${trs%.trs}.log"
-                ;;
+    for log in "$folder"/test/gtest-c/*.log; do
+        suite=$(basename "$log" .log)
+        if [ "$suite" = test-suite ] || [ ! -f "$log" ]; then
+            continue
+        fi
+        failed_before=$tap_failed
+        while IFS=$'\t' read -r kind result; do
+            case $kind in
+            PASS) tap_ok "$suite: ${result#* - }" ;;
+            SKIP) tap_skip "$suite: ${result%% # *}" "${result#* # SKIP }" ;;
+            *) tap_not_ok "$suite: $kind: ${result#* - }" ;;
             esac
-        done < <(sed -n 's/^:test-result: //p' "$trs")
-    done < <(find "$folder/test/gtest-c" -name '*.trs' | LC_ALL=C sort)
+        done < <(sed -n "s/^\([A-Z]*\): $suite \(.*\)/\1\t\2/p" "$log")
+        if [ "$tap_failed" -ne "$failed_before" ]; then
+            tap_show "$log"
+        fi
+    done
 }
