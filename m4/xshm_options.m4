@@ -23,6 +23,18 @@ AC_DEFUN([XSHM_CHECK_XEN], [
 ])
 
 
+# XSHM_CHECK_JANSSON
+# ------------------
+# For "xshm_info -j", which says what to install if it was built without.
+AC_DEFUN([XSHM_CHECK_JANSSON], [
+    PKG_CHECK_MODULES([JANSSON], [jansson >= 2.7],
+                      [xshm_jansson=yes
+                       AC_DEFINE([HAVE_JANSSON], [1],
+                                 [Define to 1 to build "xshm_info -j"])],
+                      [xshm_jansson="no (install libjansson-dev for it)"])
+])
+
+
 # XSHM_CHECK_TOOLS
 # ----------------
 # What tests and checks need, and a plain build does not.

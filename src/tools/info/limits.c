@@ -1,0 +1,217 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "info.h"
+
+#include <xshm/xshm_abi.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+
+/* What a program, UCX and MPI need themselves, generously */
+#define XSHM_INFO_OTHER_FDS  64
+#define XSHM_INFO_OTHER_MAPS 1024
+
+/* Descriptors of a peer process: a socket, or two if both sides connected at
+ * the same time, and the two of a channel's memory until the peer has it */
+#define XSHM_INFO_PEER_FDS 4
+
+/* Mappings of a peer: data and return pages, in both directions */
+#define XSHM_INFO_PEER_MAPS 4
+
+/* Longest line of /proc/meminfo that is read at once */
+#define XSHM_INFO_LINE_MAX 128
+
+#define XSHM_INFO_KIB 1024u
+
+/* Default of UCX_XSHM_RING_SIZE */
+#define XSHM_INFO_RING_SIZE (56u * XSHM_INFO_KIB)
+
+/* Memory of a channel: its ring, the page in front, and the return page */
+#define XSHM_INFO_CHANNEL_SIZE \
+    (XSHM_INFO_RING_SIZE + XSHM_ABI_RING_OFFSET + XSHM_ABI_RETURN_SIZE)
+
+/* What is proposed where there is no better number */
+#define XSHM_INFO_WANTED_FDS  65536
+#define XSHM_INFO_WANTED_MAPS 262144
+#define XSHM_INFO_WANTED_REFS 65536
+
+
+static void xshm_info_add_limit(xshm_info_t *info, const char *name,
+                                uint64_t value, uint64_t peers,
+                                const char *text, const char *fix)
+{
+    xshm_info_limit_t *limit = &info->limits[info->num_limits++];
+
+    limit->name  = name;
+    limit->value = value;
+    limit->peers = peers;
+    limit->text  = text;
+    limit->fix   = fix;
+}
+
+/* Peers that fit into what others leave */
+static uint64_t
+xshm_info_peers(uint64_t value, uint64_t reserved, uint64_t each)
+{
+    if (value == XSHM_INFO_UNLIMITED) {
+        return XSHM_INFO_UNLIMITED;
+    }
+
+    return (value > reserved) ? ((value - reserved) / each) : 0;
+}
+
+static uint64_t xshm_info_rlimit(rlim_t value)
+{
+    return (value == RLIM_INFINITY) ? XSHM_INFO_UNLIMITED : (uint64_t)value;
+}
+
+/* The command of the shell, as far as it may; else what root has to do */
+static const char *xshm_info_rlimit_fix(const struct rlimit *limit,
+                                        const char *option, const char *item,
+                                        unsigned wanted)
+{
+    if (limit->rlim_cur == RLIM_INFINITY) {
+        return NULL;
+    }
+
+    if (limit->rlim_max == RLIM_INFINITY) {
+        return xshm_info_format("ulimit %s %u", option, wanted);
+    }
+
+    if (limit->rlim_cur < limit->rlim_max) {
+        return xshm_info_format("ulimit %s %ju", option,
+                                (uintmax_t)limit->rlim_max);
+    }
+
+    return xshm_info_format("echo '* - %s %ju' | sudo tee "
+                            "/etc/security/limits.d/xshm-%s.conf (then log in "
+                            "again)",
+                            item, (uintmax_t)limit->rlim_max * 4, item);
+}
+
+static void xshm_info_add_open_files(xshm_info_t *info)
+{
+    struct rlimit limit = {0};
+    uint64_t      value;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    value = xshm_info_rlimit(limit.rlim_cur);
+    xshm_info_add_limit(info, "open_files", value,
+                        xshm_info_peers(value, XSHM_INFO_OTHER_FDS,
+                                        XSHM_INFO_PEER_FDS),
+                        "open files of a process: 1 or 2 for each peer "
+                        "process, and 2 more while a channel is set up",
+                        xshm_info_rlimit_fix(&limit, "-n", "nofile",
+                                             XSHM_INFO_WANTED_FDS));
+}
+
+static void xshm_info_add_maps(xshm_info_t *info)
+{
+    const char *line = xshm_info_read_line("/proc/sys/vm/max_map_count");
+    uint64_t    value;
+
+    if (line == NULL) {
+        return;
+    }
+
+    value = strtoull(line, NULL, 10);
+    xshm_info_add_limit(info, "memory_maps", value,
+                        xshm_info_peers(value, XSHM_INFO_OTHER_MAPS,
+                                        XSHM_INFO_PEER_MAPS),
+                        "mappings of a process: 2 for each peer sent to, and "
+                        "2 for each that sends",
+                        xshm_info_format("sudo sysctl vm.max_map_count=%u",
+                                         XSHM_INFO_WANTED_MAPS));
+}
+
+/* @return KiB, or zero if the kernel does not tell */
+static uint64_t xshm_info_available_memory(void)
+{
+    uint64_t kib = 0;
+    char     line[128];
+    FILE    *file;
+
+    file = fopen("/proc/meminfo", "re");
+    if (file == NULL) {
+        return 0;
+    }
+
+    while ((kib == 0) && (fgets(line, sizeof(line), file) != NULL)) {
+        (void)!sscanf(line, "MemAvailable: %" SCNu64, &kib);
+    }
+
+    fclose(file);
+    return kib;
+}
+
+static void xshm_info_add_memory(xshm_info_t *info)
+{
+    uint64_t value = xshm_info_available_memory();
+
+    if (value == 0) {
+        return;
+    }
+
+    xshm_info_add_limit(
+            info, "memory_kib", value,
+            xshm_info_peers(value, 0, XSHM_INFO_CHANNEL_SIZE / XSHM_INFO_KIB),
+            xshm_info_format("KiB of memory available, for all "
+                             "processes: %u KiB for each peer "
+                             "that one sends to",
+                             XSHM_INFO_CHANNEL_SIZE / XSHM_INFO_KIB),
+            "export UCX_XSHM_RING_SIZE=16k (smaller rings, which "
+            "are slower)");
+}
+
+static void xshm_info_add_processes(xshm_info_t *info)
+{
+    struct rlimit limit = {0};
+
+    getrlimit(RLIMIT_NPROC, &limit);
+    xshm_info_add_limit(info, "processes", xshm_info_rlimit(limit.rlim_cur),
+                        XSHM_INFO_UNLIMITED,
+                        "processes and threads of this user: xshm needs one "
+                        "thread in each process, for any number of peers",
+                        xshm_info_rlimit_fix(&limit, "-u", "nproc",
+                                             XSHM_INFO_WANTED_FDS));
+}
+
+static void xshm_info_add_grants(xshm_info_t *info)
+{
+    const char *path = "/sys/module/xen_gntalloc/parameters/limit";
+    const char *line = xshm_info_read_line(path);
+    uint64_t    value;
+
+    if (!info->is_xen || (line == NULL)) {
+        return;
+    }
+
+    value = strtoull(line, NULL, 10);
+    xshm_info_add_limit(info, "grants", value,
+                        xshm_info_peers(value, 0,
+                                        XSHM_INFO_CHANNEL_SIZE /
+                                                XSHM_ABI_PAGE_SIZE),
+                        "pages that this whole guest can grant (for the "
+                        "device xen)",
+                        xshm_info_format("echo %u | sudo tee %s",
+                                         XSHM_INFO_WANTED_REFS, path));
+}
+
+void xshm_info_find_limits(xshm_info_t *info)
+{
+    xshm_info_add_open_files(info);
+    xshm_info_add_maps(info);
+    xshm_info_add_memory(info);
+    xshm_info_add_processes(info);
+    xshm_info_add_grants(info);
+}
