@@ -104,7 +104,7 @@ setup_configure_inputs() {
     cat "$SETUP_UCX_SOURCE/.xshm-source-version"
     # Tools that configure looks for: it has to look again when they appear
     command -v clang-format mpicc || true
-    ls /usr/include/cmocka.h /usr/include/xenstore.h 2>/dev/null || true
+    ls /usr/include/{cmocka,jansson,xenstore}.h 2>/dev/null || true
 }
 
 setup_run_configure() {
