@@ -24,14 +24,20 @@ static UCS_F_ALWAYS_INLINE xshm_iface_t *xshm_ep_iface(const xshm_ep_t *ep)
     return ucs_derived_of(ep->super.super.iface, xshm_iface_t);
 }
 
+/* What waits goes first, and then that which is being sent: those behind it in
+ * the queue are no reason to wait */
+static int xshm_ep_must_wait(xshm_ep_t *ep)
+{
+    return !ucs_queue_is_empty(&ep->pending) && !ep->is_sending;
+}
+
 /* Let the fast path send again, if nothing else is in the way */
 static void xshm_ep_update_ring(xshm_ep_t *ep)
 {
     xshm_tx_t *tx = ep->peer->tx;
 
     ep->ring = ((ep->status == UCS_OK) && (tx->state != XSHM_TX_IDLE) &&
-                (ucs_queue_is_empty(&ep->pending) || ep->is_sending)) ?
-               &tx->ring : &xshm_ring_tx_none;
+                !xshm_ep_must_wait(ep)) ? &tx->ring : &xshm_ring_tx_none;
 }
 
 static UCS_CLASS_INIT_FUNC(xshm_ep_t, const uct_ep_params_t *params)
@@ -80,8 +86,7 @@ static ucs_status_t xshm_ep_check_sendable(xshm_ep_t *ep)
         return ep->status;
     }
 
-    /* What waits goes first */
-    if (!ucs_queue_is_empty(&ep->pending) && !ep->is_sending) {
+    if (xshm_ep_must_wait(ep)) {
         return UCS_ERR_NO_RESOURCE;
     }
 
@@ -324,11 +329,14 @@ xshm_ep_pending_add(uct_ep_h tl_ep, uct_pending_req_t *req, unsigned flags)
         return UCS_ERR_BUSY;
     }
 
-    if (ucs_queue_is_empty(&ep->pending)) {
+    /* While a request is being sent, its endpoint is in the list even though
+     * no other one waits */
+    if (ucs_list_is_empty(&ep->waiting)) {
         ucs_list_add_tail(&ep->peer->waiting, &ep->waiting);
-        if (ucs_list_is_empty(&ep->peer->blocked)) {
-            ucs_list_add_tail(&iface->blocked, &ep->peer->blocked);
-        }
+    }
+
+    if (ucs_list_is_empty(&ep->peer->blocked)) {
+        ucs_list_add_tail(&iface->blocked, &ep->peer->blocked);
     }
 
     uct_pending_req_queue_push(&ep->pending, req);
@@ -421,7 +429,7 @@ xshm_ep_flush(uct_ep_h tl_ep, unsigned flags, uct_completion_t *comp)
         return ep->status;
     }
 
-    if (!ucs_queue_is_empty(&ep->pending)) {
+    if (xshm_ep_must_wait(ep)) {
         return UCS_ERR_NO_RESOURCE;
     }
 
