@@ -37,7 +37,7 @@ static const size_t ring_sizes[] = {32768, 65536};
 static void
 result_print(const char *name, size_t size, double *times, size_t bytes)
 {
-    printf("%s,%zu,MB/s,%.0f\n", name, size,
+    printf("copy,%s %zu,MB/s,%.0f\n", name, size,
            bytes * NS_PER_MB / bench_median(times, BLOCKS));
     fflush(stdout);
 }

@@ -1,0 +1,151 @@
+"""What is compared: the contestants, the tests, and the targets.
+
+SPDX-License-Identifier: BSD-3-Clause
+"""
+
+from dataclasses import dataclass, field
+
+# What a test's value is
+LATENCY = "latency"      # nanoseconds, one way; less is better
+RATE = "rate"            # messages a second
+BANDWIDTH = "bandwidth"  # bytes a second
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A transport, or several together, under one name."""
+
+    name: str
+    tls: str                 # UCX_TLS for UCP: these and nothing else
+    uct: tuple = ()          # device and transport for UCT; empty: has no UCT
+    needs_library: bool = False
+    environment: dict = field(default_factory=dict)
+
+    def lanes(self):
+        """The transports that UCP must show, and no others."""
+        return set(self.tls.split(","))
+
+
+@dataclass(frozen=True)
+class Test:
+    """One of ucx_perftest's tests with one size of message."""
+
+    level: str   # "uct" or "ucp"
+    name: str
+    size: int
+    value: str
+    layout: str = ""  # UCT only
+
+    def label(self):
+        layout = f" {self.layout}" if self.layout else ""
+        return f"{self.level} {self.name}{layout} {size_text(self.size)}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound for the ratio of two figures, given by their keys."""
+
+    what: str
+    key: tuple
+    over: tuple
+    relation: str
+    bound: float
+
+    def met(self, value):
+        return {"<=": value <= self.bound, "<": value < self.bound,
+                ">=": value >= self.bound, ">": value > self.bound
+                }[self.relation]
+
+
+# Keys of figures: what was measured, and of whom
+def test_key(test, name):
+    return ("test", test, name)
+
+
+def limit_key(program, case):
+    return ("limit", program, case)
+
+
+def idle_key(name, channels):
+    return ("idle", channels, name)
+
+
+def instructions_key(name, what):
+    return ("instructions", what, name)
+
+
+def size_text(size):
+    """A size as people write it: 8 B, 64 KiB."""
+    for unit, bytes_ in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= bytes_ and size % bytes_ == 0:
+            return f"{size // bytes_} {unit}"
+    return f"{size} B"
+
+
+SUBJECT = "xshm"
+BASELINE = "posix"
+SINGLE_COPY = "posix+cma"
+
+CONTESTANTS = [
+    Contestant(SUBJECT, "xshm", ("local", "xshm"), needs_library=True),
+    Contestant(BASELINE, "posix", ("memory", "posix")),
+    Contestant(SINGLE_COPY, "posix,cma"),
+    Contestant("sysv", "sysv", ("memory", "sysv")),
+    Contestant("tcp", "tcp", ("lo", "tcp"),
+               environment={"UCX_NET_DEVICES": "lo"}),
+]
+
+AM_LAT = Test("uct", "am_lat", 8, LATENCY, "short")
+AM_RATE = Test("uct", "am_bw", 8, RATE, "short")
+AM_BCOPY = Test("uct", "am_bw", 8192, BANDWIDTH, "bcopy")
+TAG_LAT = Test("ucp", "tag_lat", 8, LATENCY)
+TAG_64K = Test("ucp", "tag_bw", 64 << 10, BANDWIDTH)
+TAG_1M = Test("ucp", "tag_bw", 1 << 20, BANDWIDTH)
+
+TESTS = [AM_LAT, AM_RATE, AM_BCOPY, TAG_LAT, TAG_64K, TAG_1M]
+
+# More sizes, for the picture
+PICTURE_LATENCY = [Test("ucp", "tag_lat", 1 << bits, LATENCY)
+                   for bits in range(0, 17, 2)]
+PICTURE_BANDWIDTH = [Test("ucp", "tag_bw", 1 << bits, BANDWIDTH)
+                     for bits in range(6, 23, 2)]
+PICTURE_CONTESTANTS = [SUBJECT, BASELINE, SINGLE_COPY, "tcp"]
+
+IDLE_CHANNELS = [1, 64, 1024]
+IDLE_PROCESSES = 8  # that the silent senders are spread over
+
+
+SEND = "am_short sent"
+RECEIVE = "am_short received"
+HOP = limit_key("hop", "same")
+
+
+def _against(test, name, relation, bound):
+    return Target(f"{test.label()}: {SUBJECT} / {name}",
+                  test_key(test, SUBJECT), test_key(test, name), relation,
+                  bound)
+
+
+def _fewer_instructions(what):
+    return Target(f"instructions, {what}: {SUBJECT} / {BASELINE}",
+                  instructions_key(SUBJECT, what),
+                  instructions_key(BASELINE, what), "<", 1.0)
+
+
+# What issue 2 asks for
+TARGETS = [
+    _against(AM_LAT, BASELINE, "<=", 0.7),
+    Target(f"{AM_LAT.label()}: {SUBJECT} / hop", test_key(AM_LAT, SUBJECT),
+           HOP, "<=", 1.6),
+    _against(AM_RATE, BASELINE, ">=", 2.5),
+    _against(AM_BCOPY, BASELINE, ">=", 1.0),
+    _against(TAG_LAT, BASELINE, "<=", 1.0),
+    _against(TAG_64K, BASELINE, ">", 1.0),
+    _against(TAG_64K, SINGLE_COPY, ">", 1.0),
+    _against(TAG_1M, BASELINE, ">", 1.0),
+    _against(TAG_1M, SINGLE_COPY, ">", 1.0),
+    Target("empty progress: 1024 idle channels / 1", idle_key(SUBJECT, 1024),
+           idle_key(SUBJECT, 1), "<=", 1.5),
+    _fewer_instructions(SEND),
+    _fewer_instructions(RECEIVE),
+]
