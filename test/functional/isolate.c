@@ -1,4 +1,7 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
  * isolate: run a command with a network, a host name, or a /dev/shm of its own,
  * and say how many bytes went over its loopback interface.
  *
@@ -6,8 +9,6 @@
  * loopback's counter shows is all that it sent over TCP. A job with a host
  * name of its own is another node to MPI. As root, or as a user where the
  * kernel lets users have namespaces.
- *
- * SPDX-License-Identifier: BSD-3-Clause
  */
 
 #define _GNU_SOURCE
@@ -34,8 +35,8 @@
 #define ISOLATE_SHM          "/dev/shm"
 
 typedef struct {
-    int        network;
-    int        shm;
+    int         network;
+    int         shm;
     const char *hostname;
     const char *report; /* File that gets the number of bytes */
 } isolate_options_t;
@@ -43,11 +44,11 @@ typedef struct {
 static pid_t isolate_child;
 
 static void isolate_fail(const char *fmt, ...)
-    __attribute__((noreturn, format(printf, 1, 2)));
+        __attribute__((noreturn, format(printf, 1, 2)));
 
 static void isolate_fail(const char *fmt, ...)
 {
-    int error = errno;
+    int     error = errno;
     va_list ap;
 
     fprintf(stderr, "isolate: ");
@@ -73,13 +74,14 @@ static void isolate_as_user(int flags)
 {
     uid_t uid = geteuid();
     gid_t gid = getegid();
-    char map[64];
+    char  map[64];
 
     if (unshare(CLONE_NEWUSER | flags) != 0) {
         isolate_fail("cannot have namespaces as user %d: run as root, or let "
                      "users have them (sysctl "
                      "kernel.unprivileged_userns_clone, "
-                     "user.max_user_namespaces)", (int)uid);
+                     "user.max_user_namespaces)",
+                     (int)uid);
     }
     snprintf(map, sizeof(map), "0 %d 1\n", (int)uid);
     isolate_write("/proc/self/uid_map", map);
@@ -91,7 +93,7 @@ static void isolate_as_user(int flags)
 static void isolate_loopback_up(void)
 {
     struct ifreq request = {.ifr_name = ISOLATE_LOOPBACK};
-    int fd               = socket(AF_INET, SOCK_DGRAM, 0);
+    int          fd      = socket(AF_INET, SOCK_DGRAM, 0);
 
     if ((fd < 0) || (ioctl(fd, SIOCGIFFLAGS, &request) != 0)) {
         isolate_fail("cannot read the flags of " ISOLATE_LOOPBACK);
@@ -107,8 +109,8 @@ static void isolate_loopback_up(void)
 static void isolate_mount_shm(void)
 {
     if ((mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) ||
-        (mount("tmpfs", ISOLATE_SHM, "tmpfs", MS_NOSUID | MS_NODEV,
-               NULL) != 0)) {
+        (mount("tmpfs", ISOLATE_SHM, "tmpfs", MS_NOSUID | MS_NODEV, NULL) !=
+         0)) {
         isolate_fail("cannot mount a new " ISOLATE_SHM);
     }
 }
@@ -136,9 +138,9 @@ static void isolate_enter(const isolate_options_t *options)
 
 static unsigned long isolate_loopback_bytes(void)
 {
-    FILE *file = fopen("/proc/self/net/dev", "r");
+    FILE         *file = fopen("/proc/self/net/dev", "r");
     unsigned long bytes;
-    char line[512], name[IFNAMSIZ + 1];
+    char          line[512], name[IFNAMSIZ + 1];
 
     if (file == NULL) {
         isolate_fail("cannot read /proc/self/net/dev");
@@ -198,7 +200,7 @@ static int isolate_run(char **command)
 int main(int argc, char **argv)
 {
     isolate_options_t options = {0};
-    int c, status;
+    int               c, status;
 
     while ((c = getopt(argc, argv, "+nsu:r:")) != -1) {
         switch (c) {
@@ -220,8 +222,9 @@ int main(int argc, char **argv)
         }
     }
     if (optind >= argc) {
-        fprintf(stderr, "usage: isolate [-n] [-s] [-u hostname] [-r report-file] "
-                        "command...\n");
+        fprintf(stderr,
+                "usage: isolate [-n] [-s] [-u hostname] [-r report-file] "
+                "command...\n");
         return ISOLATE_NOT_POSSIBLE;
     }
 

@@ -1,4 +1,7 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
  * ucp_all: everything that UCP offers, between two processes (or more), with
  * every byte checked.
  *
@@ -6,8 +9,6 @@
  *   ucp_all list      their names, one a line, with the number of processes
  *
  * What carries the data is told by UCX_TLS.
- *
- * SPDX-License-Identifier: BSD-3-Clause
  */
 
 #define _GNU_SOURCE
@@ -32,11 +33,11 @@
 #define ALL_PATIENCE     60.0 /* Seconds until a test is taken to hang */
 #define ALL_KIB          1024UL
 #define ALL_MAX_SIZE     (4 * 1024 * ALL_KIB)
-#define ALL_FLIGHT       64   /* Requests at a time */
-#define ALL_EPS          5    /* Endpoints between the same two workers */
-#define ALL_WORKERS      3    /* Workers a process */
+#define ALL_FLIGHT       64 /* Requests at a time */
+#define ALL_EPS          5  /* Endpoints between the same two workers */
+#define ALL_WORKERS      3  /* Workers a process */
 #define ALL_HUB_CHILDREN 4
-#define ALL_HUB_WORKERS  56   /* Workers in each child: 224 peers */
+#define ALL_HUB_WORKERS  56 /* Workers in each child: 224 peers */
 #define ALL_HUB_PEERS    (ALL_HUB_CHILDREN * ALL_HUB_WORKERS)
 #define ALL_HUB_ROUNDS   3
 #define ALL_HUB_SIZE     600
@@ -49,9 +50,9 @@
 #define ALL_AM_ID        7
 #define ALL_TAG_FULL     UINT64_MAX
 
-#define ALL_STEP         0x9e3779b97f4a7c15UL
-#define ALL_MIX          0xbf58476d1ce4e5b9UL
-#define ALL_MIX_SHIFT    30
+#define ALL_STEP      0x9e3779b97f4a7c15UL
+#define ALL_MIX       0xbf58476d1ce4e5b9UL
+#define ALL_MIX_SHIFT 30
 
 #define ALL_CHECK(_cond, ...) \
     do { \
@@ -72,23 +73,24 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    int        processes;
-    uint64_t   features;
-    void       (*run)(all_t *all);
-    void       (*child)(all_t *all, int number); /* NULL: the same again */
+    int         processes;
+    uint64_t    features;
+    void (*run)(all_t *all);
+    void (*child)(all_t *all, int number); /* NULL: the same again */
 } all_test_t;
 
-static const size_t all_sizes[] = {
-    0, 1, 7, 8, 63, 64, 65, 100, 200, 1000, 1024, 4096, 8000, 8192, 8256,
-    8300, 20000, 65536, 70000, 262144, 1048576, ALL_MAX_SIZE
-};
+static const size_t all_sizes[] = {0,       1,           7,     8,     63,
+                                   64,      65,          100,   200,   1000,
+                                   1024,    4096,        8000,  8192,  8256,
+                                   8300,    20000,       65536, 70000, 262144,
+                                   1048576, ALL_MAX_SIZE};
 
 #define ALL_NUM_SIZES (sizeof(all_sizes) / sizeof(all_sizes[0]))
 
 static int all_role = -1;
 
 static void all_fail(int line, const char *fmt, ...)
-    __attribute__((noreturn, format(printf, 2, 3)));
+        __attribute__((noreturn, format(printf, 2, 3)));
 
 static void all_fail(int line, const char *fmt, ...)
 {
@@ -123,8 +125,8 @@ static uint64_t all_random(uint64_t *state)
     uint64_t value;
 
     *state += ALL_STEP;
-    value   = *state;
-    value   = (value ^ (value >> ALL_MIX_SHIFT)) * ALL_MIX;
+    value = *state;
+    value = (value ^ (value >> ALL_MIX_SHIFT)) * ALL_MIX;
     return value ^ (value >> ALL_MIX_SHIFT);
 }
 
@@ -138,10 +140,10 @@ static uint64_t all_seed(uint64_t a, uint64_t b)
 
 static void all_fill(void *buffer, size_t length, uint64_t seed)
 {
-    uint8_t *bytes = buffer;
-    size_t offset  = 0;
+    uint8_t *bytes  = buffer;
+    size_t   offset = 0;
     uint64_t word;
-    size_t part;
+    size_t   part;
 
     while (offset < length) {
         word = all_random(&seed);
@@ -152,21 +154,20 @@ static void all_fill(void *buffer, size_t length, uint64_t seed)
     }
 }
 
-static void all_compare(const void *buffer, size_t length, uint64_t seed,
-                        const char *what)
+static void
+all_compare(const void *buffer, size_t length, uint64_t seed, const char *what)
 {
-    const uint8_t *bytes = buffer;
-    size_t offset        = 0;
-    uint64_t word;
-    size_t part;
+    const uint8_t *bytes  = buffer;
+    size_t         offset = 0;
+    uint64_t       word;
+    size_t         part;
 
     while (offset < length) {
         word = all_random(&seed);
         part = (length - offset < sizeof(word)) ? length - offset :
                                                   sizeof(word);
         ALL_CHECK(memcmp(bytes + offset, &word, part) == 0,
-                  "%s: wrong data near byte %zu of %zu", what, offset,
-                  length);
+                  "%s: wrong data near byte %zu of %zu", what, offset, length);
         offset += part;
     }
 }
@@ -181,7 +182,7 @@ static void all_progress(all_t *all)
 /* Takes what a "nbx" function has returned */
 static ucs_status_t all_wait_status(all_t *all, void *request)
 {
-    double deadline = all_now() + ALL_PATIENCE;
+    double       deadline = all_now() + ALL_PATIENCE;
     ucs_status_t status;
 
     if (!UCS_PTR_IS_PTR(request)) {
@@ -212,12 +213,12 @@ static void all_write(int sock, const void *data, size_t length)
 /* Wait for the other process, and go on with the communication meanwhile */
 static void all_read(all_t *all, int sock, void *data, size_t length)
 {
-    double deadline = all_now() + ALL_PATIENCE;
-    size_t done     = 0;
+    double  deadline = all_now() + ALL_PATIENCE;
+    size_t  done     = 0;
     ssize_t part;
 
     while (done < length) {
-        part = recv(sock, (char*)data + done, length - done, MSG_DONTWAIT);
+        part = recv(sock, (char *)data + done, length - done, MSG_DONTWAIT);
         if (part > 0) {
             done += part;
             continue;
@@ -239,12 +240,10 @@ static void all_barrier(all_t *all)
 
 static void all_context_open(all_t *all, uint64_t features)
 {
-    ucp_params_t params = {
-        .field_mask = UCP_PARAM_FIELD_FEATURES,
-        .features   = features
-    };
+    ucp_params_t  params = {.field_mask = UCP_PARAM_FIELD_FEATURES,
+                            .features   = features};
     ucp_config_t *config;
-    ucs_status_t status;
+    ucs_status_t  status;
 
     status = ucp_config_read(NULL, NULL, &config);
     ALL_CHECK(status == UCS_OK, "ucp_config_read: %s",
@@ -256,12 +255,11 @@ static void all_context_open(all_t *all, uint64_t features)
 
 static ucp_worker_h all_worker_open(all_t *all)
 {
-    ucp_worker_params_t params = {
-        .field_mask  = UCP_WORKER_PARAM_FIELD_THREAD_MODE,
-        .thread_mode = UCS_THREAD_MODE_SINGLE
-    };
-    ucp_worker_h worker;
-    ucs_status_t status;
+    ucp_worker_params_t params = {.field_mask =
+                                          UCP_WORKER_PARAM_FIELD_THREAD_MODE,
+                                  .thread_mode = UCS_THREAD_MODE_SINGLE};
+    ucp_worker_h        worker;
+    ucs_status_t        status;
 
     status = ucp_worker_create(all->context, &params, &worker);
     ALL_CHECK(status == UCS_OK, "ucp_worker_create: %s",
@@ -272,8 +270,8 @@ static ucp_worker_h all_worker_open(all_t *all)
 static void all_address_write(ucp_worker_h worker, int sock)
 {
     ucp_address_t *address;
-    ucs_status_t status;
-    size_t length;
+    ucs_status_t   status;
+    size_t         length;
 
     status = ucp_worker_get_address(worker, &address, &length);
     ALL_CHECK(status == UCS_OK, "ucp_worker_get_address: %s",
@@ -285,38 +283,35 @@ static void all_address_write(ucp_worker_h worker, int sock)
 
 static void all_ep_failed(void *arg, ucp_ep_h ep, ucs_status_t status)
 {
-    *(ucs_status_t*)arg = status;
+    *(ucs_status_t *)arg = status;
 }
 
 /* With @a failed_p the endpoint handles errors, and writes them there */
-static ucp_ep_h all_connect(ucp_worker_h worker, const void *address,
-                            ucs_status_t *failed_p)
+static ucp_ep_h
+all_connect(ucp_worker_h worker, const void *address, ucs_status_t *failed_p)
 {
-    ucp_ep_params_t params = {
-        .field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS,
-        .address    = address
-    };
-    ucs_status_t status;
-    ucp_ep_h ep;
+    ucp_ep_params_t params = {.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS,
+                              .address    = address};
+    ucs_status_t    status;
+    ucp_ep_h        ep;
 
     if (failed_p != NULL) {
-        params.field_mask      |= UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
-                                  UCP_EP_PARAM_FIELD_ERR_HANDLER;
-        params.err_mode         = UCP_ERR_HANDLING_MODE_PEER;
-        params.err_handler.cb   = all_ep_failed;
-        params.err_handler.arg  = failed_p;
+        params.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE |
+                             UCP_EP_PARAM_FIELD_ERR_HANDLER;
+        params.err_mode        = UCP_ERR_HANDLING_MODE_PEER;
+        params.err_handler.cb  = all_ep_failed;
+        params.err_handler.arg = failed_p;
     }
     status = ucp_ep_create(worker, &params, &ep);
-    ALL_CHECK(status == UCS_OK, "ucp_ep_create: %s",
-              ucs_status_string(status));
+    ALL_CHECK(status == UCS_OK, "ucp_ep_create: %s", ucs_status_string(status));
     return ep;
 }
 
 static ucp_ep_h all_connect_by(all_t *all, ucp_worker_h worker, int sock,
                                ucs_status_t *failed_p)
 {
-    size_t length;
-    void *address;
+    size_t   length;
+    void    *address;
     ucp_ep_h ep;
 
     all_read(all, sock, &length, sizeof(length));
@@ -329,16 +324,14 @@ static ucp_ep_h all_connect_by(all_t *all, ucp_worker_h worker, int sock,
 
 static void all_disconnect(all_t *all, ucp_ep_h ep, unsigned flags)
 {
-    ucp_request_param_t param = {
-        .op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
-        .flags        = flags
-    };
+    ucp_request_param_t param = {.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
+                                 .flags        = flags};
 
     all_wait_status(all, ucp_ep_close_nbx(ep, &param));
 }
 
-static void *all_tag_send(ucp_ep_h ep, const void *data, size_t length,
-                          ucp_tag_t tag)
+static void *
+all_tag_send(ucp_ep_h ep, const void *data, size_t length, ucp_tag_t tag)
 {
     ucp_request_param_t param = {0};
 
@@ -356,10 +349,10 @@ static void *all_tag_receive(ucp_worker_h worker, void *data, size_t length,
 /* Both send and receive at the same time, posted in the given order */
 static void all_tag_exchange(all_t *all, size_t size, int late, int sync)
 {
-    char *out                 = all_alloc(size);
-    char *in                  = all_alloc(size);
+    char               *out   = all_alloc(size);
+    char               *in    = all_alloc(size);
     ucp_request_param_t param = {0};
-    void *send, *receive      = NULL;
+    void               *send, *receive = NULL;
 
     all_fill(out, size, all_seed(all->role, size));
     memset(in, 0, size);
@@ -401,14 +394,14 @@ static size_t all_flight_size(int role, int index)
 /* Many at once; received in reverse order, some by a wildcard */
 static void all_test_tag_flight(all_t *all)
 {
-    void *sends[ALL_FLIGHT], *receives[ALL_FLIGHT];
-    char *out[ALL_FLIGHT], *in[ALL_FLIGHT];
+    void  *sends[ALL_FLIGHT], *receives[ALL_FLIGHT];
+    char  *out[ALL_FLIGHT], *in[ALL_FLIGHT];
     size_t size;
-    int i;
+    int    i;
 
     for (i = 0; i < ALL_FLIGHT; ++i) {
-        size     = all_flight_size(all->role, i);
-        out[i]   = all_alloc(size);
+        size   = all_flight_size(all->role, i);
+        out[i] = all_alloc(size);
         all_fill(out[i], size, all_seed(size, i));
         sends[i] = all_tag_send(all->ep, out[i], size, i);
     }
@@ -432,20 +425,16 @@ static void all_test_tag_flight(all_t *all)
 /* A message in three pieces of memory arrives in two other ones */
 static void all_tag_iov(all_t *all, size_t size)
 {
-    char *out                 = all_alloc(size);
-    char *in                  = all_alloc(size);
-    ucp_request_param_t param = {
-        .op_attr_mask = UCP_OP_ATTR_FIELD_DATATYPE,
-        .datatype     = ucp_dt_make_iov()
-    };
-    ucp_dt_iov_t out_iov[] = {
-        {out, size / 5}, {out + size / 5, size / 2},
-        {out + size / 5 + size / 2, size - size / 5 - size / 2}
-    };
-    ucp_dt_iov_t in_iov[] = {
-        {in, size / 3}, {in + size / 3, size - size / 3}
-    };
-    void *send, *receive;
+    char               *out       = all_alloc(size);
+    char               *in        = all_alloc(size);
+    ucp_request_param_t param     = {.op_attr_mask = UCP_OP_ATTR_FIELD_DATATYPE,
+                                     .datatype     = ucp_dt_make_iov()};
+    ucp_dt_iov_t        out_iov[] = {{out, size / 5},
+                                     {out + size / 5, size / 2},
+                                     {out + size / 5 + size / 2,
+                                      size - size / 5 - size / 2}};
+    ucp_dt_iov_t in_iov[] = {{in, size / 3}, {in + size / 3, size - size / 3}};
+    void        *send, *receive;
 
     all_fill(out, size, all_seed(all->role, size));
     receive = ucp_tag_recv_nbx(all->worker, in_iov, 2, size, ALL_TAG_FULL,
@@ -470,13 +459,12 @@ static void all_test_tag_iov(all_t *all)
 static void all_test_stream(all_t *all)
 {
     ucp_request_param_t send_param    = {0};
-    ucp_request_param_t receive_param = {
-        .op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
-        .flags        = UCP_STREAM_RECV_FLAG_WAITALL
-    };
-    void *send, *receive;
-    char *out, *in;
-    size_t size, length, i;
+    ucp_request_param_t receive_param = {.op_attr_mask =
+                                                 UCP_OP_ATTR_FIELD_FLAGS,
+                                         .flags = UCP_STREAM_RECV_FLAG_WAITALL};
+    void               *send, *receive;
+    char               *out, *in;
+    size_t              size, length, i;
 
     for (i = 0; i < ALL_NUM_SIZES; ++i) {
         size = all_sizes[i];
@@ -486,9 +474,9 @@ static void all_test_stream(all_t *all)
         out = all_alloc(size);
         in  = all_alloc(size);
         all_fill(out, size, all_seed(all->role, size));
-        send    = ucp_stream_send_nbx(all->ep, out, size, &send_param);
-        receive = ucp_stream_recv_nbx(all->ep, in, size, &length,
-                                      &receive_param);
+        send = ucp_stream_send_nbx(all->ep, out, size, &send_param);
+        receive =
+                ucp_stream_recv_nbx(all->ep, in, size, &length, &receive_param);
         all_wait(all, receive, "receive");
         all_wait(all, send, "send");
         all_compare(in, size, all_seed(!all->role, size), "stream");
@@ -499,27 +487,27 @@ static void all_test_stream(all_t *all)
 
 /* What the handler of active messages knows */
 typedef struct {
-    all_t  *all;
+    all_t *all;
     int    received;
     int    rendezvous;
     size_t length;
-    char   *data;   /* Our copy, or memory for the rendezvous */
-    void   *kept;   /* UCX's own memory, which we keep for a while */
-    void   *request;
+    char  *data; /* Our copy, or memory for the rendezvous */
+    void  *kept; /* UCX's own memory, which we keep for a while */
+    void  *request;
 } all_am_t;
 
-static ucs_status_t all_am_received(void *arg, const void *header,
-                                    size_t header_length, void *data,
-                                    size_t length,
-                                    const ucp_am_recv_param_t *param)
+static ucs_status_t
+all_am_received(void *arg, const void *header, size_t header_length, void *data,
+                size_t length, const ucp_am_recv_param_t *param)
 {
-    all_am_t *am                      = arg;
+    all_am_t           *am            = arg;
     ucp_request_param_t receive_param = {0};
 
     ALL_CHECK(header_length == sizeof(uint64_t), "a header of %zu bytes",
               header_length);
-    ALL_CHECK(*(const uint64_t*)header == length, "header %" PRIu64
-              " of %zu bytes", *(const uint64_t*)header, length);
+    ALL_CHECK(*(const uint64_t *)header == length,
+              "header %" PRIu64 " of %zu bytes", *(const uint64_t *)header,
+              length);
     am->length = length;
     ++am->received;
     if (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) {
@@ -536,17 +524,15 @@ static ucs_status_t all_am_received(void *arg, const void *header,
     return UCS_OK;
 }
 
-static void all_am_exchange(all_t *all, all_am_t *am, size_t size,
-                            uint32_t flags)
+static void
+all_am_exchange(all_t *all, all_am_t *am, size_t size, uint32_t flags)
 {
-    char *out                 = all_alloc(size);
-    uint64_t header           = size;
-    ucp_request_param_t param = {
-        .op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
-        .flags        = flags
-    };
-    int before = am->received;
-    void *send;
+    char               *out    = all_alloc(size);
+    uint64_t            header = size;
+    ucp_request_param_t param  = {.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
+                                  .flags        = flags};
+    int                 before = am->received;
+    void               *send;
 
     all_fill(out, size, all_seed(all->role, size));
     am->request = NULL;
@@ -571,19 +557,18 @@ static void all_am_exchange(all_t *all, all_am_t *am, size_t size,
 
 static void all_test_am(all_t *all)
 {
-    all_am_t am                      = {.all = all};
+    all_am_t               am        = {.all = all};
     ucp_am_handler_param_t parameter = {
-        .field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID |
-                      UCP_AM_HANDLER_PARAM_FIELD_CB |
-                      UCP_AM_HANDLER_PARAM_FIELD_FLAGS |
-                      UCP_AM_HANDLER_PARAM_FIELD_ARG,
-        .id         = ALL_AM_ID,
-        .cb         = all_am_received,
-        .flags      = UCP_AM_FLAG_PERSISTENT_DATA,
-        .arg        = &am
-    };
+            .field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID |
+                          UCP_AM_HANDLER_PARAM_FIELD_CB |
+                          UCP_AM_HANDLER_PARAM_FIELD_FLAGS |
+                          UCP_AM_HANDLER_PARAM_FIELD_ARG,
+            .id    = ALL_AM_ID,
+            .cb    = all_am_received,
+            .flags = UCP_AM_FLAG_PERSISTENT_DATA,
+            .arg   = &am};
     ucs_status_t status;
-    size_t i;
+    size_t       i;
 
     am.data = all_alloc(ALL_MAX_SIZE);
     status  = ucp_worker_set_am_recv_handler(all->worker, &parameter);
@@ -601,29 +586,28 @@ static void all_test_am(all_t *all)
 
 /* Memory that the other process may reach, and its memory */
 typedef struct {
-    char       *base;
+    char      *base;
     size_t     length;
     ucp_mem_h  memh;
     uint64_t   remote;
     ucp_rkey_h rkey;
 } all_memory_t;
 
-static void all_memory_open(all_t *all, all_memory_t *memory, size_t length,
-                            int allocate)
+static void
+all_memory_open(all_t *all, all_memory_t *memory, size_t length, int allocate)
 {
     ucp_mem_map_params_t params = {
-        .field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS |
-                      UCP_MEM_MAP_PARAM_FIELD_LENGTH |
-                      UCP_MEM_MAP_PARAM_FIELD_FLAGS,
-        .address    = allocate ? NULL : all_alloc(length),
-        .length     = length,
-        .flags      = allocate ? UCP_MEM_MAP_ALLOCATE : 0
-    };
+            .field_mask = UCP_MEM_MAP_PARAM_FIELD_ADDRESS |
+                          UCP_MEM_MAP_PARAM_FIELD_LENGTH |
+                          UCP_MEM_MAP_PARAM_FIELD_FLAGS,
+            .address = allocate ? NULL : all_alloc(length),
+            .length  = length,
+            .flags   = allocate ? UCP_MEM_MAP_ALLOCATE : 0};
     ucp_mem_attr_t attr = {.field_mask = UCP_MEM_ATTR_FIELD_ADDRESS};
-    size_t packed_length;
-    uint64_t address;
-    ucs_status_t status;
-    void *packed;
+    size_t         packed_length;
+    uint64_t       address;
+    ucs_status_t   status;
+    void          *packed;
 
     status = ucp_mem_map(all->context, &params, &memory->memh);
     ALL_CHECK(status == UCS_OK, "ucp_mem_map: %s", ucs_status_string(status));
@@ -632,10 +616,8 @@ static void all_memory_open(all_t *all, all_memory_t *memory, size_t length,
     memory->length = length;
     memset(memory->base, 0, length);
 
-    status = ucp_rkey_pack(all->context, memory->memh, &packed,
-                           &packed_length);
-    ALL_CHECK(status == UCS_OK, "ucp_rkey_pack: %s",
-              ucs_status_string(status));
+    status = ucp_rkey_pack(all->context, memory->memh, &packed, &packed_length);
+    ALL_CHECK(status == UCS_OK, "ucp_rkey_pack: %s", ucs_status_string(status));
     address = (uintptr_t)memory->base;
     all_write(all->sock, &address, sizeof(address));
     all_write(all->sock, &packed_length, sizeof(packed_length));
@@ -671,19 +653,23 @@ static void all_flush(all_t *all)
 
 static void all_put_get(all_t *all, all_memory_t *memory, size_t size)
 {
-    ucp_request_param_t param = {0};
-    char *buffer              = all_alloc(size);
+    ucp_request_param_t param  = {0};
+    char               *buffer = all_alloc(size);
 
     all_fill(buffer, size, all_seed(all->role, size));
-    all_wait(all, ucp_put_nbx(all->ep, buffer, size, memory->remote,
-                              memory->rkey, &param), "put");
+    all_wait(all,
+             ucp_put_nbx(all->ep, buffer, size, memory->remote, memory->rkey,
+                         &param),
+             "put");
     all_flush(all);
     all_barrier(all);
     all_compare(memory->base, size, all_seed(!all->role, size), "put");
 
     memset(buffer, 0, size);
-    all_wait(all, ucp_get_nbx(all->ep, buffer, size, memory->remote,
-                              memory->rkey, &param), "get");
+    all_wait(all,
+             ucp_get_nbx(all->ep, buffer, size, memory->remote, memory->rkey,
+                         &param),
+             "get");
     all_compare(buffer, size, all_seed(all->role, size), "get");
     all_barrier(all);
     free(buffer);
@@ -692,7 +678,7 @@ static void all_put_get(all_t *all, all_memory_t *memory, size_t size)
 static void all_rma(all_t *all, int allocate)
 {
     all_memory_t memory;
-    size_t i;
+    size_t       i;
 
     all_memory_open(all, &memory, ALL_MAX_SIZE, allocate);
     for (i = 0; i < ALL_NUM_SIZES; ++i) {
@@ -710,21 +696,21 @@ static void all_test_rma(all_t *all)
 }
 
 /* One atomic operation on one remote number; returns what was there before */
-static uint64_t all_atomic(all_t *all, all_memory_t *memory,
-                           ucp_atomic_op_t op, uint64_t operand,
-                           uint64_t reply, size_t size, int fetch)
+static uint64_t all_atomic(all_t *all, all_memory_t *memory, ucp_atomic_op_t op,
+                           uint64_t operand, uint64_t reply, size_t size,
+                           int fetch)
 {
-    ucp_request_param_t param = {
-        .op_attr_mask = UCP_OP_ATTR_FIELD_DATATYPE,
-        .datatype     = ucp_dt_make_contig(size)
-    };
+    ucp_request_param_t param = {.op_attr_mask = UCP_OP_ATTR_FIELD_DATATYPE,
+                                 .datatype     = ucp_dt_make_contig(size)};
 
     if (fetch) {
         param.op_attr_mask |= UCP_OP_ATTR_FIELD_REPLY_BUFFER;
-        param.reply_buffer  = &reply;
+        param.reply_buffer = &reply;
     }
-    all_wait(all, ucp_atomic_op_nbx(all->ep, op, &operand, 1, memory->remote,
-                                    memory->rkey, &param), "atomic");
+    all_wait(all,
+             ucp_atomic_op_nbx(all->ep, op, &operand, 1, memory->remote,
+                               memory->rkey, &param),
+             "atomic");
     all_flush(all);
     return reply;
 }
@@ -732,23 +718,25 @@ static uint64_t all_atomic(all_t *all, all_memory_t *memory,
 static uint64_t all_peek(all_t *all, all_memory_t *memory, size_t size)
 {
     ucp_request_param_t param = {0};
-    uint64_t value            = 0;
+    uint64_t            value = 0;
 
-    all_wait(all, ucp_get_nbx(all->ep, &value, size, memory->remote,
-                              memory->rkey, &param), "get");
+    all_wait(all,
+             ucp_get_nbx(all->ep, &value, size, memory->remote, memory->rkey,
+                         &param),
+             "get");
     return value;
 }
 
-static void all_atomic_one(all_t *all, all_memory_t *memory,
-                           ucp_atomic_op_t op, uint64_t operand, size_t size,
-                           uint64_t expected)
+static void all_atomic_one(all_t *all, all_memory_t *memory, ucp_atomic_op_t op,
+                           uint64_t operand, size_t size, uint64_t expected)
 {
     uint64_t before = all_peek(all, memory, size);
     uint64_t old;
 
     old = all_atomic(all, memory, op, operand, 0, size, 1);
-    ALL_CHECK(old == before, "operation %d fetched 0x%" PRIx64
-              ", not 0x%" PRIx64, op, old, before);
+    ALL_CHECK(old == before,
+              "operation %d fetched 0x%" PRIx64 ", not 0x%" PRIx64, op, old,
+              before);
     ALL_CHECK(all_peek(all, memory, size) == expected,
               "operation %d on %zu bytes left 0x%" PRIx64 ", not 0x%" PRIx64,
               op, size, all_peek(all, memory, size), expected);
@@ -757,9 +745,9 @@ static void all_atomic_one(all_t *all, all_memory_t *memory,
 static void all_atomics(all_t *all, size_t size, int allocate)
 {
     static const uint64_t start = 0x12345678;
-    all_memory_t memory;
-    uint64_t old, sum;
-    int i;
+    all_memory_t          memory;
+    uint64_t              old, sum;
+    int                   i;
 
     all_memory_open(all, &memory, 64 * ALL_KIB, allocate);
     all_atomic_one(all, &memory, UCP_ATOMIC_OP_SWAP, start, size, start);
@@ -776,15 +764,15 @@ static void all_atomics(all_t *all, size_t size, int allocate)
               "cswap of %zu bytes fetched %" PRIu64, size, old);
     old = all_atomic(all, &memory, UCP_ATOMIC_OP_CSWAP, 100, 8, size, 1);
     ALL_CHECK((old == 7) && (all_peek(all, &memory, size) == 7),
-              "cswap of %zu bytes must not swap; fetched %" PRIu64, size,
-              old);
+              "cswap of %zu bytes must not swap; fetched %" PRIu64, size, old);
     sum = 7;
     for (i = 0; i < 100; ++i) {
         all_atomic(all, &memory, UCP_ATOMIC_OP_ADD, i, 0, size, 0);
         sum += i;
     }
-    ALL_CHECK(all_peek(all, &memory, size) == sum, "100 sums give %" PRIu64
-              ", not %" PRIu64, all_peek(all, &memory, size), sum);
+    ALL_CHECK(all_peek(all, &memory, size) == sum,
+              "100 sums give %" PRIu64 ", not %" PRIu64,
+              all_peek(all, &memory, size), sum);
     all_memory_close(all, &memory, allocate);
 }
 
@@ -801,8 +789,8 @@ static void all_test_endpoints(all_t *all)
 {
     ucp_ep_h first = all->ep;
     ucp_ep_h eps[ALL_EPS];
-    size_t size;
-    int i;
+    size_t   size;
+    int      i;
 
     for (i = 0; i < ALL_EPS; ++i) {
         all_address_write(all->worker, all->sock);
@@ -825,14 +813,14 @@ static void all_test_endpoints(all_t *all)
 
 static void all_test_self(all_t *all)
 {
-    ucp_ep_h first = all->ep;
+    ucp_ep_h       first = all->ep;
     ucp_address_t *address;
-    void *send, *receive;
-    char *out, *in;
-    size_t length, size, i;
+    void          *send, *receive;
+    char          *out, *in;
+    size_t         length, size, i;
 
-    ALL_CHECK(ucp_worker_get_address(all->worker, &address, &length) ==
-              UCS_OK, "ucp_worker_get_address");
+    ALL_CHECK(ucp_worker_get_address(all->worker, &address, &length) == UCS_OK,
+              "ucp_worker_get_address");
     all->ep = all_connect(all->worker, address, NULL);
     ucp_worker_release_address(all->worker, address);
     for (i = 0; i < ALL_NUM_SIZES; ++i) {
@@ -855,11 +843,11 @@ static void all_test_self(all_t *all)
 /* Each worker of one process with each of the other one */
 static void all_test_workers(all_t *all)
 {
-    all_t sub = *all;
+    all_t        sub = *all;
     ucp_worker_h workers[ALL_WORKERS];
-    ucp_ep_h eps[ALL_WORKERS][ALL_WORKERS];
-    size_t size;
-    int i, j;
+    ucp_ep_h     eps[ALL_WORKERS][ALL_WORKERS];
+    size_t       size;
+    int          i, j;
 
     for (i = 0; i < ALL_WORKERS; ++i) {
         workers[i] = all_worker_open(all);
@@ -896,7 +884,7 @@ static void all_test_workers(all_t *all)
 static void all_sleep_for(all_t *all, void *request)
 {
     struct pollfd pollfd = {.events = POLLIN};
-    ucs_status_t status;
+    ucs_status_t  status;
 
     status = ucp_worker_get_efd(all->worker, &pollfd.fd);
     ALL_CHECK(status == UCS_OK, "ucp_worker_get_efd: %s",
@@ -923,8 +911,8 @@ static void all_test_wakeup(all_t *all)
 {
     uint64_t random = all->role;
     uint64_t value;
-    void *request;
-    int i;
+    void    *request;
+    int      i;
 
     for (i = 0; i < ALL_WAKE_ROUNDS; ++i) {
         if (i % 2 == all->role) {
@@ -949,15 +937,16 @@ typedef struct {
     char     address[ALL_ADDRESS_MAX];
 } all_hello_t;
 
-static void all_hub_receive(all_t *all, ucp_worker_h worker, uint64_t number,
-                            int round)
+static void
+all_hub_receive(all_t *all, ucp_worker_h worker, uint64_t number, int round)
 {
     ucp_worker_h saved = all->worker;
-    char in[ALL_HUB_SIZE];
+    char         in[ALL_HUB_SIZE];
 
     all->worker = worker;
-    all_wait(all, all_tag_receive(worker, in, sizeof(in), number + 1,
-                                  ALL_TAG_FULL), "receive");
+    all_wait(all,
+             all_tag_receive(worker, in, sizeof(in), number + 1, ALL_TAG_FULL),
+             "receive");
     all_compare(in, sizeof(in), all_seed(number, round), "hub");
     all->worker = saved;
 }
@@ -966,7 +955,7 @@ static void all_hub_send(all_t *all, ucp_worker_h worker, ucp_ep_h ep,
                          uint64_t number, int round)
 {
     ucp_worker_h saved = all->worker;
-    char out[ALL_HUB_SIZE];
+    char         out[ALL_HUB_SIZE];
 
     all->worker = worker;
     all_fill(out, sizeof(out), all_seed(number, round));
@@ -977,33 +966,33 @@ static void all_hub_send(all_t *all, ucp_worker_h worker, ucp_ep_h ep,
 /* In a child: many workers, each with an endpoint to the hub */
 static void all_hub_child(all_t *all, const void *hub, int child)
 {
-    ucp_worker_h workers[ALL_HUB_WORKERS];
-    ucp_ep_h eps[ALL_HUB_WORKERS];
+    ucp_worker_h   workers[ALL_HUB_WORKERS];
+    ucp_ep_h       eps[ALL_HUB_WORKERS];
     ucp_address_t *address;
-    all_hello_t hello;
-    size_t length;
-    int i, round;
+    all_hello_t    hello;
+    size_t         length;
+    int            i, round;
 
     for (i = 0; i < ALL_HUB_WORKERS; ++i) {
         workers[i]   = all_worker_open(all);
         eps[i]       = all_connect(workers[i], hub, NULL);
         hello.number = child * ALL_HUB_WORKERS + i;
         ALL_CHECK((ucp_worker_get_address(workers[i], &address, &length) ==
-                   UCS_OK) && (length <= ALL_ADDRESS_MAX),
+                   UCS_OK) &&
+                          (length <= ALL_ADDRESS_MAX),
                   "an address of %zu bytes", length);
         hello.address_length = length;
         memcpy(hello.address, address, length);
         ucp_worker_release_address(workers[i], address);
         all->worker = workers[i];
-        all_wait(all, all_tag_send(eps[i], &hello, sizeof(hello), 0),
-                 "send");
+        all_wait(all, all_tag_send(eps[i], &hello, sizeof(hello), 0), "send");
     }
     for (round = 0; round < ALL_HUB_ROUNDS; ++round) {
         for (i = 0; i < ALL_HUB_WORKERS; ++i) {
             all_hub_receive(all, workers[i], child * ALL_HUB_WORKERS + i,
                             round);
-            all_hub_send(all, workers[i], eps[i],
-                         child * ALL_HUB_WORKERS + i, round);
+            all_hub_send(all, workers[i], eps[i], child * ALL_HUB_WORKERS + i,
+                         round);
         }
     }
     for (i = 0; i < ALL_HUB_WORKERS; ++i) {
@@ -1023,10 +1012,10 @@ static void all_hub_child(all_t *all, const void *hub, int child)
 static void all_start(all_t *child, const char *test, int number)
 {
     char sock[16], text[16];
-    int socks[2];
+    int  socks[2];
 
-    ALL_CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, socks) == 0,
-              "socketpair: %s", strerror(errno));
+    ALL_CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, socks) == 0, "socketpair: %s",
+              strerror(errno));
     fcntl(socks[0], F_SETFD, FD_CLOEXEC);
     snprintf(sock, sizeof(sock), "%d", socks[1]);
     snprintf(text, sizeof(text), "%d", number);
@@ -1046,14 +1035,14 @@ static void all_join(const all_t *child)
     int status = -1;
 
     waitpid(child->pid, &status, 0);
-    ALL_CHECK(status == 0, "process %d ended with status 0x%x",
-              (int)child->pid, status);
+    ALL_CHECK(status == 0, "process %d ended with status 0x%x", (int)child->pid,
+              status);
 }
 
 static void all_child_hub(all_t *child, int number)
 {
     size_t length;
-    void *hub;
+    void  *hub;
 
     all_context_open(child, UCP_FEATURE_TAG);
     all_read(child, child->sock, &length, sizeof(length));
@@ -1067,13 +1056,15 @@ static void all_child_hub(all_t *child, int number)
 static void all_hub_serve(all_t *hub, ucp_ep_h *eps)
 {
     all_hello_t hello;
-    int i, round;
+    int         i, round;
 
     for (i = 0; i < ALL_HUB_PEERS; ++i) {
-        all_wait(hub, all_tag_receive(hub->worker, &hello, sizeof(hello), 0,
-                                      ALL_TAG_FULL), "receive");
-        ALL_CHECK((hello.number < ALL_HUB_PEERS) &&
-                  (eps[hello.number] == NULL), "hello of %u", hello.number);
+        all_wait(hub,
+                 all_tag_receive(hub->worker, &hello, sizeof(hello), 0,
+                                 ALL_TAG_FULL),
+                 "receive");
+        ALL_CHECK((hello.number < ALL_HUB_PEERS) && (eps[hello.number] == NULL),
+                  "hello of %u", hello.number);
         eps[hello.number] = all_connect(hub->worker, hello.address, NULL);
     }
     for (round = 0; round < ALL_HUB_ROUNDS; ++round) {
@@ -1090,8 +1081,8 @@ static void all_hub_serve(all_t *hub, ucp_ep_h *eps)
 static void all_test_hub(all_t *hub)
 {
     ucp_ep_h eps[ALL_HUB_PEERS] = {NULL};
-    all_t children[ALL_HUB_CHILDREN];
-    int i;
+    all_t    children[ALL_HUB_CHILDREN];
+    int      i;
 
     for (i = 0; i < ALL_HUB_CHILDREN; ++i) {
         all_start(&children[i], "hub", i);
@@ -1123,8 +1114,8 @@ typedef struct {
     ucs_status_t failed;
     char         out[ALL_KILL_SIZE];
     char         in[ALL_KILL_SIZE];
-    void         *send;
-    void         *receive;
+    void        *send;
+    void        *receive;
 } all_victim_t;
 
 static int all_is_done(void *request)
@@ -1160,8 +1151,8 @@ static void all_child_kill(all_t *child, int number)
     all_context_open(&victim.all, UCP_FEATURE_TAG);
     victim.all.worker = all_worker_open(&victim.all);
     all_address_write(victim.all.worker, child->sock);
-    victim.all.ep = all_connect_by(&victim.all, victim.all.worker,
-                                   child->sock, &victim.failed);
+    victim.all.ep = all_connect_by(&victim.all, victim.all.worker, child->sock,
+                                   &victim.failed);
     while (victim.failed == UCS_OK) {
         all_victim_step(&victim);
     }
@@ -1180,7 +1171,7 @@ static void all_victim_start(all_victim_t *victim, int number)
 
 static void all_victim_kill(all_victim_t *victim, double life)
 {
-    double end = all_now() + life;
+    double       end = all_now() + life;
     ucs_status_t status;
 
     while (all_now() < end) {
@@ -1191,8 +1182,10 @@ static void all_victim_kill(all_victim_t *victim, double life)
     end = all_now() + ALL_PATIENCE;
     while (victim->failed == UCS_OK) {
         all_victim_step(victim);
-        ALL_CHECK(all_now() < end, "the endpoint's error handler was not "
-                  "called in %g s", ALL_PATIENCE);
+        ALL_CHECK(all_now() < end,
+                  "the endpoint's error handler was not "
+                  "called in %g s",
+                  ALL_PATIENCE);
     }
     /* The request ends, in whatever way */
     status = all_wait_status(&victim->all, victim->send);
@@ -1205,7 +1198,7 @@ static void all_victim_kill(all_victim_t *victim, double life)
 static void all_test_kill(all_t *all)
 {
     static all_victim_t victim;
-    int i;
+    int                 i;
 
     all_context_open(&victim.all, UCP_FEATURE_TAG);
     victim.all.worker = all_worker_open(&victim.all);
@@ -1238,22 +1231,20 @@ static void all_pair(all_t *all, const all_test_t *test, int role)
 }
 
 static const all_test_t all_tests[] = {
-    {"tag",        2, UCP_FEATURE_TAG,    all_test_tag},
-    {"tag_flight", 2, UCP_FEATURE_TAG,    all_test_tag_flight},
-    {"tag_iov",    2, UCP_FEATURE_TAG,    all_test_tag_iov},
-    {"stream",     2, UCP_FEATURE_STREAM, all_test_stream},
-    {"am",         2, UCP_FEATURE_AM,     all_test_am},
-    {"rma",        2, UCP_FEATURE_RMA,    all_test_rma},
-    {"atomic",     2, UCP_FEATURE_RMA | UCP_FEATURE_AMO32 |
-                      UCP_FEATURE_AMO64,  all_test_atomic},
-    {"endpoints",  2, UCP_FEATURE_TAG,    all_test_endpoints},
-    {"self",       2, UCP_FEATURE_TAG,    all_test_self},
-    {"workers",    2, UCP_FEATURE_TAG,    all_test_workers},
-    {"wakeup",     2, UCP_FEATURE_TAG | UCP_FEATURE_WAKEUP,
-                                          all_test_wakeup},
-    {"hub",        1 + ALL_HUB_CHILDREN, 0, all_test_hub, all_child_hub},
-    {"kill",       1, 0,                  all_test_kill, all_child_kill}
-};
+        {"tag", 2, UCP_FEATURE_TAG, all_test_tag},
+        {"tag_flight", 2, UCP_FEATURE_TAG, all_test_tag_flight},
+        {"tag_iov", 2, UCP_FEATURE_TAG, all_test_tag_iov},
+        {"stream", 2, UCP_FEATURE_STREAM, all_test_stream},
+        {"am", 2, UCP_FEATURE_AM, all_test_am},
+        {"rma", 2, UCP_FEATURE_RMA, all_test_rma},
+        {"atomic", 2, UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64,
+         all_test_atomic},
+        {"endpoints", 2, UCP_FEATURE_TAG, all_test_endpoints},
+        {"self", 2, UCP_FEATURE_TAG, all_test_self},
+        {"workers", 2, UCP_FEATURE_TAG, all_test_workers},
+        {"wakeup", 2, UCP_FEATURE_TAG | UCP_FEATURE_WAKEUP, all_test_wakeup},
+        {"hub", 1 + ALL_HUB_CHILDREN, 0, all_test_hub, all_child_hub},
+        {"kill", 1, 0, all_test_kill, all_child_kill}};
 
 #define ALL_NUM_TESTS (sizeof(all_tests) / sizeof(all_tests[0]))
 
@@ -1299,7 +1290,7 @@ static void all_run_child(const all_test_t *test, int sock, int number)
 int main(int argc, char **argv)
 {
     const all_test_t *test = (argc > 1) ? all_find(argv[1]) : NULL;
-    size_t i;
+    size_t            i;
 
     if ((argc == 2) && !strcmp(argv[1], "list")) {
         for (i = 0; i < ALL_NUM_TESTS; ++i) {

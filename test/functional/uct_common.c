@@ -1,4 +1,5 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
@@ -45,12 +46,12 @@ double utest_now(void)
     return now.tv_sec + now.tv_nsec * 1e-9;
 }
 
-static int utest_md_has_device(uct_md_h md, const char *tl_name,
-                               const char *dev_name)
+static int
+utest_md_has_device(uct_md_h md, const char *tl_name, const char *dev_name)
 {
     uct_tl_resource_desc_t *resources;
-    unsigned count, i;
-    int found = 0;
+    unsigned                count, i;
+    int                     found = 0;
 
     utest_check(uct_md_query_tl_resources(md, &resources, &count),
                 "uct_md_query_tl_resources");
@@ -65,7 +66,7 @@ static int utest_md_has_device(uct_md_h md, const char *tl_name,
 static uct_md_h utest_md_open(uct_component_h component, const char *md_name)
 {
     uct_md_config_t *config;
-    uct_md_h md = NULL;
+    uct_md_h         md = NULL;
 
     utest_check(uct_md_config_read(component, NULL, NULL, &config),
                 "uct_md_config_read");
@@ -78,19 +79,17 @@ static uct_md_h utest_md_open(uct_component_h component, const char *md_name)
 }
 
 static uct_md_h utest_component_find(uct_component_h component,
-                                     const char *tl_name,
-                                     const char *dev_name)
+                                     const char *tl_name, const char *dev_name)
 {
     uct_component_attr_t attr = {
-        .field_mask = UCT_COMPONENT_ATTR_FIELD_MD_RESOURCE_COUNT
-    };
+            .field_mask = UCT_COMPONENT_ATTR_FIELD_MD_RESOURCE_COUNT};
     uct_md_h md = NULL;
     unsigned i;
 
     utest_check(uct_component_query(component, &attr), "uct_component_query");
-    attr.field_mask   = UCT_COMPONENT_ATTR_FIELD_MD_RESOURCES;
-    attr.md_resources = calloc(attr.md_resource_count + 1,
-                               sizeof(*attr.md_resources));
+    attr.field_mask = UCT_COMPONENT_ATTR_FIELD_MD_RESOURCES;
+    attr.md_resources =
+            calloc(attr.md_resource_count + 1, sizeof(*attr.md_resources));
     utest_check(uct_component_query(component, &attr), "uct_component_query");
     for (i = 0; (md == NULL) && (i < attr.md_resource_count); ++i) {
         md = utest_md_open(component, attr.md_resources[i].md_name);
@@ -107,7 +106,7 @@ void utest_context_open(utest_context_t *context, const char *tl_name,
                         const char *dev_name)
 {
     uct_component_h *components;
-    unsigned count, i;
+    unsigned         count, i;
 
     context->tl_name  = tl_name;
     context->dev_name = dev_name;
@@ -116,7 +115,8 @@ void utest_context_open(utest_context_t *context, const char *tl_name,
                                          &context->async),
                 "ucs_async_context_create");
     utest_check(uct_worker_create(context->async, UCS_THREAD_MODE_SINGLE,
-                                  &context->worker), "uct_worker_create");
+                                  &context->worker),
+                "uct_worker_create");
     utest_check(uct_query_components(&components, &count),
                 "uct_query_components");
     for (i = 0; (context->md == NULL) && (i < count); ++i) {
@@ -124,8 +124,8 @@ void utest_context_open(utest_context_t *context, const char *tl_name,
     }
     uct_release_component_list(components);
     if (context->md == NULL) {
-        utest_fail("UCX has no transport \"%s\" with a device \"%s\"",
-                   tl_name, dev_name);
+        utest_fail("UCX has no transport \"%s\" with a device \"%s\"", tl_name,
+                   dev_name);
     }
 }
 
@@ -139,22 +139,20 @@ void utest_context_close(utest_context_t *context)
 void utest_iface_open(utest_iface_t *iface, utest_context_t *context,
                       uct_error_handler_t handler, void *arg)
 {
-    uct_iface_params_t params = {
-        .field_mask           = UCT_IFACE_PARAM_FIELD_OPEN_MODE |
-                                UCT_IFACE_PARAM_FIELD_DEVICE,
-        .open_mode            = UCT_IFACE_OPEN_MODE_DEVICE,
-        .mode.device.tl_name  = context->tl_name,
-        .mode.device.dev_name = context->dev_name
-    };
+    uct_iface_params_t params = {.field_mask = UCT_IFACE_PARAM_FIELD_OPEN_MODE |
+                                               UCT_IFACE_PARAM_FIELD_DEVICE,
+                                 .open_mode = UCT_IFACE_OPEN_MODE_DEVICE,
+                                 .mode.device.tl_name  = context->tl_name,
+                                 .mode.device.dev_name = context->dev_name};
     uct_iface_config_t *config;
 
     if (handler != NULL) {
-        params.field_mask        |= UCT_IFACE_PARAM_FIELD_ERR_HANDLER |
-                                    UCT_IFACE_PARAM_FIELD_ERR_HANDLER_ARG |
-                                    UCT_IFACE_PARAM_FIELD_ERR_HANDLER_FLAGS;
-        params.err_handler        = handler;
-        params.err_handler_arg    = arg;
-        params.err_handler_flags  = 0;
+        params.field_mask |= UCT_IFACE_PARAM_FIELD_ERR_HANDLER |
+                             UCT_IFACE_PARAM_FIELD_ERR_HANDLER_ARG |
+                             UCT_IFACE_PARAM_FIELD_ERR_HANDLER_FLAGS;
+        params.err_handler       = handler;
+        params.err_handler_arg   = arg;
+        params.err_handler_flags = 0;
     }
 
     iface->context = context;
@@ -162,12 +160,12 @@ void utest_iface_open(utest_iface_t *iface, utest_context_t *context,
                                          NULL, &config),
                 "uct_md_iface_config_read");
     utest_check(uct_iface_open(context->md, context->worker, &params, config,
-                               &iface->iface), "uct_iface_open");
+                               &iface->iface),
+                "uct_iface_open");
     uct_config_release(config);
     uct_iface_progress_enable(iface->iface,
                               UCT_PROGRESS_SEND | UCT_PROGRESS_RECV);
-    utest_check(uct_iface_query(iface->iface, &iface->attr),
-                "uct_iface_query");
+    utest_check(uct_iface_query(iface->iface, &iface->attr), "uct_iface_query");
 }
 
 void utest_iface_close(utest_iface_t *iface)
@@ -185,10 +183,10 @@ void utest_address_get(utest_iface_t *iface, utest_address_t *address)
                    address->iface_length);
     }
     utest_check(uct_iface_get_device_address(
-                        iface->iface, (uct_device_addr_t*)address->device),
+                        iface->iface, (uct_device_addr_t *)address->device),
                 "uct_iface_get_device_address");
     utest_check(uct_iface_get_address(iface->iface,
-                                      (uct_iface_addr_t*)address->iface),
+                                      (uct_iface_addr_t *)address->iface),
                 "uct_iface_get_address");
 }
 
@@ -210,16 +208,15 @@ void utest_address_print(const utest_address_t *address, char *text)
     *text   = '\0';
 }
 
-static const char *utest_hex_parse(const char *text, uint8_t *bytes,
-                                   size_t *length_p)
+static const char *
+utest_hex_parse(const char *text, uint8_t *bytes, size_t *length_p)
 {
     unsigned value;
-    size_t length = 0;
+    size_t   length = 0;
 
-    while ((length < UTEST_ADDRESS_MAX) &&
-           (sscanf(text, "%2x", &value) == 1)) {
+    while ((length < UTEST_ADDRESS_MAX) && (sscanf(text, "%2x", &value) == 1)) {
         bytes[length++] = (uint8_t)value;
-        text           += 2;
+        text += 2;
     }
     *length_p = length;
     return text;
@@ -242,29 +239,28 @@ void utest_address_parse(utest_address_t *address, const char *text)
 int utest_is_reachable(utest_iface_t *iface, const utest_address_t *address)
 {
     return uct_iface_is_reachable(iface->iface,
-                                  (const uct_device_addr_t*)address->device,
-                                  (const uct_iface_addr_t*)address->iface);
+                                  (const uct_device_addr_t *)address->device,
+                                  (const uct_iface_addr_t *)address->iface);
 }
 
-ucs_status_t utest_connect(utest_iface_t *iface,
-                           const utest_address_t *address, uct_ep_h *ep_p)
+ucs_status_t utest_connect(utest_iface_t *iface, const utest_address_t *address,
+                           uct_ep_h *ep_p)
 {
     uct_ep_params_t params = {
-        .field_mask = UCT_EP_PARAM_FIELD_IFACE |
-                      UCT_EP_PARAM_FIELD_DEV_ADDR |
-                      UCT_EP_PARAM_FIELD_IFACE_ADDR,
-        .iface      = iface->iface,
-        .dev_addr   = (const uct_device_addr_t*)address->device,
-        .iface_addr = (const uct_iface_addr_t*)address->iface
-    };
+            .field_mask = UCT_EP_PARAM_FIELD_IFACE |
+                          UCT_EP_PARAM_FIELD_DEV_ADDR |
+                          UCT_EP_PARAM_FIELD_IFACE_ADDR,
+            .iface      = iface->iface,
+            .dev_addr   = (const uct_device_addr_t *)address->device,
+            .iface_addr = (const uct_iface_addr_t *)address->iface};
 
     return uct_ep_create(&params, ep_p);
 }
 
 typedef struct {
-    uint64_t   header;
+    uint64_t    header;
     const void *data;
-    size_t     length;
+    size_t      length;
 } utest_pack_t;
 
 static size_t utest_pack(void *dest, void *arg)
@@ -272,15 +268,15 @@ static size_t utest_pack(void *dest, void *arg)
     const utest_pack_t *pack = arg;
 
     memcpy(dest, &pack->header, sizeof(pack->header));
-    memcpy((char*)dest + sizeof(pack->header), pack->data, pack->length);
+    memcpy((char *)dest + sizeof(pack->header), pack->data, pack->length);
     return sizeof(pack->header) + pack->length;
 }
 
 static ucs_status_t utest_send_bcopy(uct_ep_h ep, uint8_t id, uint64_t header,
                                      const void *data, size_t length)
 {
-    utest_pack_t pack = {header, data, length};
-    ssize_t packed    = uct_ep_am_bcopy(ep, id, utest_pack, &pack, 0);
+    utest_pack_t pack   = {header, data, length};
+    ssize_t      packed = uct_ep_am_bcopy(ep, id, utest_pack, &pack, 0);
 
     return (packed < 0) ? (ucs_status_t)packed : UCS_OK;
 }
@@ -293,19 +289,15 @@ static ucs_status_t utest_send_zcopy(utest_iface_t *iface, uct_ep_h ep,
                                      uint8_t id, uint64_t header,
                                      const void *data, size_t length)
 {
-    uct_completion_t completion = {
-        .func   = utest_completed,
-        .count  = 1,
-        .status = UCS_OK
-    };
-    uct_iov_t iov = {
-        .buffer = (void*)data,
-        .length = length,
-        .memh   = UCT_MEM_HANDLE_NULL,
-        .stride = 0,
-        .count  = 1
-    };
-    ucs_status_t status;
+    uct_completion_t completion = {.func   = utest_completed,
+                                   .count  = 1,
+                                   .status = UCS_OK};
+    uct_iov_t        iov        = {.buffer = (void *)data,
+                                   .length = length,
+                                   .memh   = UCT_MEM_HANDLE_NULL,
+                                   .stride = 0,
+                                   .count  = 1};
+    ucs_status_t     status;
 
     status = uct_ep_am_zcopy(ep, id, &header, sizeof(header), &iov, 1, 0,
                              &completion);
@@ -379,15 +371,15 @@ static uint64_t utest_random(uint64_t *state)
     uint64_t value;
 
     *state += UTEST_STEP;
-    value   = *state;
-    value   = (value ^ (value >> UTEST_MIX_SHIFT)) * UTEST_MIX;
+    value = *state;
+    value = (value ^ (value >> UTEST_MIX_SHIFT)) * UTEST_MIX;
     return value ^ (value >> UTEST_MIX_SHIFT);
 }
 
 void utest_fill(void *buffer, size_t length, uint64_t seed)
 {
     uint8_t *bytes = buffer;
-    size_t i;
+    size_t   i;
 
     for (i = 0; i < length; ++i) {
         bytes[i] = (uint8_t)utest_random(&seed);
@@ -397,7 +389,7 @@ void utest_fill(void *buffer, size_t length, uint64_t seed)
 int utest_is_filled(const void *buffer, size_t length, uint64_t seed)
 {
     const uint8_t *bytes = buffer;
-    size_t i;
+    size_t         i;
 
     for (i = 0; i < length; ++i) {
         if (bytes[i] != (uint8_t)utest_random(&seed)) {
@@ -424,11 +416,11 @@ long utest_count_fds(void)
 
 long utest_count_maps(uint64_t *shared_bytes_p)
 {
-    FILE *file      = fopen("/proc/self/maps", "r");
-    uint64_t shared = 0;
-    long count      = 0;
+    FILE         *file   = fopen("/proc/self/maps", "r");
+    uint64_t      shared = 0;
+    long          count  = 0;
     unsigned long start, end;
-    char line[512], mode[8];
+    char          line[512], mode[8];
 
     if (file == NULL) {
         utest_fail("cannot read /proc/self/maps");
@@ -448,9 +440,9 @@ long utest_count_maps(uint64_t *shared_bytes_p)
 
 uint64_t utest_resident(void)
 {
-    FILE *file = fopen("/proc/self/status", "r");
-    unsigned long kib = 0;
-    char line[256];
+    FILE         *file = fopen("/proc/self/status", "r");
+    unsigned long kib  = 0;
+    char          line[256];
 
     if (file == NULL) {
         utest_fail("cannot read /proc/self/status");

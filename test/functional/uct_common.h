@@ -1,7 +1,8 @@
-/*
- * Shared by the test programs that use UCT's public interface.
- *
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
  * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Shared by the test programs that use UCT's public interface.
  */
 
 #ifndef XSHM_TEST_UCT_COMMON_H_
@@ -18,13 +19,13 @@ typedef struct {
     const char          *tl_name;
     const char          *dev_name;
     ucs_async_context_t *async;
-    uct_worker_h        worker;
-    uct_md_h            md;
+    uct_worker_h         worker;
+    uct_md_h             md;
 } utest_context_t;
 
 /** An open interface with its address. */
 typedef struct {
-    utest_context_t  *context;
+    utest_context_t *context;
     uct_iface_h      iface;
     uct_iface_attr_t attr;
 } utest_iface_t;
@@ -46,7 +47,7 @@ typedef enum {
 
 /** Print a message and end the program with status 1. */
 void utest_fail(const char *fmt, ...)
-    __attribute__((noreturn, format(printf, 1, 2)));
+        __attribute__((noreturn, format(printf, 1, 2)));
 
 /** End the program unless @a status is UCS_OK. */
 void utest_check(ucs_status_t status, const char *what);
@@ -82,8 +83,8 @@ void utest_address_parse(utest_address_t *address, const char *text);
 
 int utest_is_reachable(utest_iface_t *iface, const utest_address_t *address);
 
-ucs_status_t utest_connect(utest_iface_t *iface,
-                           const utest_address_t *address, uct_ep_h *ep_p);
+ucs_status_t utest_connect(utest_iface_t *iface, const utest_address_t *address,
+                           uct_ep_h *ep_p);
 
 /**
  * Send one active message once, whatever comes of it.

@@ -1,4 +1,7 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
  * uct_kill: a survivor whose peers are killed by SIGKILL at random moments.
  *
  *   uct_kill [options] survive            start victims, kill them, count
@@ -9,8 +12,6 @@
  * survivor exchanges messages with a companion, who has to notice nothing. In
  * the end the survivor has no more descriptors, mappings and memory than it
  * had after the first victims.
- *
- * SPDX-License-Identifier: BSD-3-Clause
  */
 
 #define _GNU_SOURCE
@@ -27,15 +28,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KILL_ROUNDS       300
-#define KILL_WARM_UP      40
-#define KILL_MAX_LIFE     0.03 /* Seconds after its start or its first word */
-#define KILL_MAX_START    10.0
-#define KILL_PATIENCE     20.0 /* Seconds for what has to happen "soon" */
-#define KILL_SETTLE       1.0
-#define KILL_BURST        4
-#define KILL_MAX_DATA     3000
-#define KILL_COMPANION    UINT64_MAX
+#define KILL_ROUNDS    300
+#define KILL_WARM_UP   40
+#define KILL_MAX_LIFE  0.03 /* Seconds after its start or its first word */
+#define KILL_MAX_START 10.0
+#define KILL_PATIENCE  20.0 /* Seconds for what has to happen "soon" */
+#define KILL_SETTLE    1.0
+#define KILL_BURST     4
+#define KILL_MAX_DATA  3000
+#define KILL_COMPANION UINT64_MAX
 
 /* What may have grown in the end. What a single peer takes is more than that
  * for each of them: several hundred leaks cannot hide. */
@@ -64,10 +65,10 @@ typedef struct {
     const char *program;
     const char *tl_name;
     const char *dev_name;
-    int        rounds;
-    int        warm_up;
-    int        expect_errors;
-    unsigned   seed;
+    int         rounds;
+    int         warm_up;
+    int         expect_errors;
+    unsigned    seed;
 } kill_options_t;
 
 typedef struct {
@@ -89,16 +90,16 @@ typedef struct {
 
 typedef struct {
     const kill_options_t *options;
-    utest_context_t      context;
-    utest_iface_t        iface;
-    kill_peer_t          victim;
-    kill_peer_t          companion;
-    uint64_t             pings;
-    uint64_t             pongs;
-    uint64_t             received;
-    uint64_t             sent;
-    int                  failures;
-    int                  connected;
+    utest_context_t       context;
+    utest_iface_t         iface;
+    kill_peer_t           victim;
+    kill_peer_t           companion;
+    uint64_t              pings;
+    uint64_t              pongs;
+    uint64_t              received;
+    uint64_t              sent;
+    int                   failures;
+    int                   connected;
 } kill_survivor_t;
 
 /* What victim and companion know */
@@ -115,8 +116,7 @@ static int kill_mode(uint64_t number)
     return 1 + number % KILL_MODES;
 }
 
-static size_t kill_random_size(const utest_iface_t *iface,
-                               utest_mode_t mode)
+static size_t kill_random_size(const utest_iface_t *iface, utest_mode_t mode)
 {
     size_t max = utest_max_length(iface, mode);
 
@@ -125,10 +125,10 @@ static size_t kill_random_size(const utest_iface_t *iface,
 
 static ucs_status_t kill_send_data(utest_iface_t *iface, uct_ep_h ep)
 {
-    utest_mode_t mode = (random() % 2) ? UTEST_SHORT : UTEST_BCOPY;
-    size_t length     = kill_random_size(iface, mode);
-    uint64_t seed     = random();
-    char data[KILL_MAX_DATA];
+    utest_mode_t mode   = (random() % 2) ? UTEST_SHORT : UTEST_BCOPY;
+    size_t       length = kill_random_size(iface, mode);
+    uint64_t     seed   = random();
+    char         data[KILL_MAX_DATA];
 
     utest_fill(data, length, seed);
     return utest_try_send(iface, ep, KILL_AM_DATA, mode, seed, data, length);
@@ -140,21 +140,21 @@ static void kill_check_data(void *data, size_t length)
     uint64_t seed;
 
     memcpy(&seed, data, sizeof(seed));
-    if (!utest_is_filled((char*)data + sizeof(seed), length - sizeof(seed),
+    if (!utest_is_filled((char *)data + sizeof(seed), length - sizeof(seed),
                          seed)) {
         utest_fail("a message of %zu bytes has wrong data", length);
     }
 }
 
-static ucs_status_t kill_child_got_data(void *arg, void *data, size_t length,
-                                        unsigned flags)
+static ucs_status_t
+kill_child_got_data(void *arg, void *data, size_t length, unsigned flags)
 {
     kill_check_data(data, length);
     return UCS_OK;
 }
 
-static ucs_status_t kill_child_got_ping(void *arg, void *data, size_t length,
-                                        unsigned flags)
+static ucs_status_t
+kill_child_got_ping(void *arg, void *data, size_t length, unsigned flags)
 {
     kill_child_t *child = arg;
 
@@ -162,8 +162,8 @@ static ucs_status_t kill_child_got_ping(void *arg, void *data, size_t length,
     return UCS_OK;
 }
 
-static ucs_status_t kill_child_got_bye(void *arg, void *data, size_t length,
-                                       unsigned flags)
+static ucs_status_t
+kill_child_got_bye(void *arg, void *data, size_t length, unsigned flags)
 {
     kill_child_t *child = arg;
 
@@ -171,8 +171,8 @@ static ucs_status_t kill_child_got_bye(void *arg, void *data, size_t length,
     return UCS_OK;
 }
 
-static ucs_status_t kill_child_failed(void *arg, uct_ep_h ep,
-                                      ucs_status_t status)
+static ucs_status_t
+kill_child_failed(void *arg, uct_ep_h ep, ucs_status_t status)
 {
     utest_fail("the survivor is gone: %s", ucs_status_string(status));
 }
@@ -184,12 +184,11 @@ static void kill_set_handler(utest_iface_t *iface, uint8_t id,
                 "uct_iface_set_am_handler");
 }
 
-static void kill_child_start(kill_child_t *child,
-                             const kill_options_t *options,
+static void kill_child_start(kill_child_t *child, const kill_options_t *options,
                              const char *survivor, const char *number)
 {
     utest_address_t address;
-    char text[UTEST_TEXT_MAX];
+    char            text[UTEST_TEXT_MAX];
 
     memset(child, 0, sizeof(*child));
     utest_context_open(&child->context, options->tl_name, options->dev_name);
@@ -202,9 +201,9 @@ static void kill_child_start(kill_child_t *child,
                 "uct_ep_create");
     utest_address_get(&child->iface, &address);
     utest_address_print(&address, text);
-    utest_check(utest_send(&child->iface, child->ep, KILL_AM_HELLO,
-                           UTEST_BCOPY, strtoull(number, NULL, 0), text,
-                           strlen(text) + 1, utest_now() + KILL_PATIENCE),
+    utest_check(utest_send(&child->iface, child->ep, KILL_AM_HELLO, UTEST_BCOPY,
+                           strtoull(number, NULL, 0), text, strlen(text) + 1,
+                           utest_now() + KILL_PATIENCE),
                 "the first message");
 }
 
@@ -242,19 +241,20 @@ static int kill_companion(const kill_options_t *options, const char *survivor,
         }
     }
     utest_check(utest_flush(&child.iface, child.ep,
-                            utest_now() + KILL_PATIENCE), "flush");
+                            utest_now() + KILL_PATIENCE),
+                "flush");
     uct_ep_destroy(child.ep);
     utest_iface_close(&child.iface);
     utest_context_close(&child.context);
     return EXIT_SUCCESS;
 }
 
-static ucs_status_t kill_got_hello(void *arg, void *data, size_t length,
-                                   unsigned flags)
+static ucs_status_t
+kill_got_hello(void *arg, void *data, size_t length, unsigned flags)
 {
     kill_survivor_t *survivor = arg;
-    kill_peer_t *peer;
-    uint64_t number;
+    kill_peer_t     *peer;
+    uint64_t         number;
 
     memcpy(&number, data, sizeof(number));
     peer = (number == KILL_COMPANION) ? &survivor->companion :
@@ -267,15 +267,15 @@ static ucs_status_t kill_got_hello(void *arg, void *data, size_t length,
         utest_fail("hello of %" PRIu64 ", not of %" PRIu64, number,
                    peer->number);
     }
-    memcpy(peer->address, (char*)data + sizeof(number),
+    memcpy(peer->address, (char *)data + sizeof(number),
            length - sizeof(number));
     peer->said_hello = 1;
     peer->to_connect = 1;
     return UCS_OK;
 }
 
-static ucs_status_t kill_got_data(void *arg, void *data, size_t length,
-                                  unsigned flags)
+static ucs_status_t
+kill_got_data(void *arg, void *data, size_t length, unsigned flags)
 {
     kill_survivor_t *survivor = arg;
 
@@ -284,8 +284,8 @@ static ucs_status_t kill_got_data(void *arg, void *data, size_t length,
     return UCS_OK;
 }
 
-static ucs_status_t kill_got_pong(void *arg, void *data, size_t length,
-                                  unsigned flags)
+static ucs_status_t
+kill_got_pong(void *arg, void *data, size_t length, unsigned flags)
 {
     kill_survivor_t *survivor = arg;
 
@@ -293,8 +293,7 @@ static ucs_status_t kill_got_pong(void *arg, void *data, size_t length,
     return UCS_OK;
 }
 
-static ucs_status_t kill_ep_failed(void *arg, uct_ep_h ep,
-                                   ucs_status_t status)
+static ucs_status_t kill_ep_failed(void *arg, uct_ep_h ep, ucs_status_t status)
 {
     kill_survivor_t *survivor = arg;
 
@@ -314,8 +313,8 @@ static void kill_start_peer(kill_survivor_t *survivor, kill_peer_t *peer,
                             const char *role, uint64_t number)
 {
     const kill_options_t *options = survivor->options;
-    utest_address_t address;
-    char text[UTEST_TEXT_MAX], seed[32], name[32];
+    utest_address_t       address;
+    char                  text[UTEST_TEXT_MAX], seed[32], name[32];
 
     memset(peer, 0, sizeof(*peer));
     peer->number = number;
@@ -328,14 +327,14 @@ static void kill_start_peer(kill_survivor_t *survivor, kill_peer_t *peer,
         utest_fail("cannot fork");
     } else if (peer->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execl(options->program, options->program, "-t", options->tl_name,
-              "-d", options->dev_name, "-s", seed, role, text, name, NULL);
+        execl(options->program, options->program, "-t", options->tl_name, "-d",
+              options->dev_name, "-s", seed, role, text, name, NULL);
         _exit(EXIT_FAILURE);
     }
 }
 
-static ucs_status_t kill_connect_back(kill_survivor_t *survivor,
-                                      kill_peer_t *peer)
+static ucs_status_t
+kill_connect_back(kill_survivor_t *survivor, kill_peer_t *peer)
 {
     utest_address_t address;
 
@@ -363,17 +362,18 @@ static void kill_serve_companion(kill_survivor_t *survivor)
 static void kill_serve_victim(kill_survivor_t *survivor)
 {
     kill_peer_t *victim = &survivor->victim;
-    int i;
+    int          i;
 
     if (victim->to_connect) {
         /* To be refused is right, too, if it is dead already */
-        victim->to_connect   = 0;
+        victim->to_connect = 0;
         survivor->connected += kill_connect_back(survivor, victim) == UCS_OK;
     }
     for (i = 0; (i < KILL_BURST) && (victim->ep != NULL) && !victim->failed &&
-                (kill_mode(victim->number) & KILL_SURVIVOR_SENDS); ++i) {
-        survivor->sent += (kill_send_data(&survivor->iface, victim->ep) ==
-                           UCS_OK);
+                (kill_mode(victim->number) & KILL_SURVIVOR_SENDS);
+         ++i) {
+        survivor->sent +=
+                (kill_send_data(&survivor->iface, victim->ep) == UCS_OK);
         uct_worker_progress(survivor->context.worker);
     }
 }
@@ -412,11 +412,10 @@ static void kill_wait_for_hello(kill_survivor_t *survivor, kill_peer_t *peer)
 /* Whoever has never sent to the victim has to ask, as UCP's keepalive does */
 static void kill_wait_for_failure(kill_survivor_t *survivor)
 {
-    int has_sent = kill_mode(survivor->victim.number) & KILL_SURVIVOR_SENDS;
-    double start = utest_now();
+    int    has_sent = kill_mode(survivor->victim.number) & KILL_SURVIVOR_SENDS;
+    double start    = utest_now();
 
-    while (!survivor->victim.failed &&
-           (utest_now() < start + KILL_PATIENCE)) {
+    while (!survivor->victim.failed && (utest_now() < start + KILL_PATIENCE)) {
         if (!has_sent) {
             uct_ep_check(survivor->victim.ep, 0, NULL);
         }
@@ -424,14 +423,15 @@ static void kill_wait_for_failure(kill_survivor_t *survivor)
     }
     if (!survivor->victim.failed) {
         utest_fail("round %" PRIu64 ": no error on the endpoint to the victim "
-                   "in %g s", survivor->victim.number, KILL_PATIENCE);
+                   "in %g s",
+                   survivor->victim.number, KILL_PATIENCE);
     }
 }
 
 static void kill_wait_for_companion(kill_survivor_t *survivor)
 {
-    double deadline = utest_now() + KILL_PATIENCE;
-    uint64_t before = survivor->pongs;
+    double   deadline = utest_now() + KILL_PATIENCE;
+    uint64_t before   = survivor->pongs;
 
     while ((survivor->pongs < before + 2) && (utest_now() < deadline)) {
         kill_step(survivor);
@@ -474,8 +474,9 @@ static void kill_measure(kill_size_t *size)
 static void kill_print_size(const char *when, const kill_size_t *size)
 {
     printf("NOTE %s: %ld descriptors, %ld mappings, %" PRIu64
-           " KiB of them shared, %" PRIu64 " KiB resident\n", when, size->fds,
-           size->maps, size->shared / 1024, size->resident / 1024);
+           " KiB of them shared, %" PRIu64 " KiB resident\n",
+           when, size->fds, size->maps, size->shared / 1024,
+           size->resident / 1024);
     fflush(stdout);
 }
 
@@ -488,10 +489,10 @@ static int kill_has_grown(const kill_size_t *before, const kill_size_t *after)
 }
 
 /* What belonged to the last victims goes soon, not at once */
-static void kill_check_growth(kill_survivor_t *survivor,
-                              const kill_size_t *before)
+static void
+kill_check_growth(kill_survivor_t *survivor, const kill_size_t *before)
 {
-    double deadline = utest_now() + KILL_PATIENCE;
+    double      deadline = utest_now() + KILL_PATIENCE;
     kill_size_t after;
 
     do {
@@ -501,8 +502,8 @@ static void kill_check_growth(kill_survivor_t *survivor,
     kill_print_size("in the end", &after);
     if (kill_has_grown(before, &after)) {
         utest_fail("the survivor has grown beyond %d descriptors, %d mappings,"
-                   " %ld KiB shared, %ld KiB resident", KILL_MORE_FDS,
-                   KILL_MORE_MAPS, KILL_MORE_SHARED / 1024,
+                   " %ld KiB shared, %ld KiB resident",
+                   KILL_MORE_FDS, KILL_MORE_MAPS, KILL_MORE_SHARED / 1024,
                    KILL_MORE_RESIDENT / 1024);
     }
 }
@@ -510,13 +511,15 @@ static void kill_check_growth(kill_survivor_t *survivor,
 static void kill_dismiss_companion(kill_survivor_t *survivor)
 {
     kill_peer_t *companion = &survivor->companion;
-    int status             = -1;
+    int          status    = -1;
 
     utest_check(utest_send(&survivor->iface, companion->ep, KILL_AM_BYE,
                            UTEST_SHORT, 0, NULL, 0,
-                           utest_now() + KILL_PATIENCE), "the last message");
+                           utest_now() + KILL_PATIENCE),
+                "the last message");
     utest_check(utest_flush(&survivor->iface, companion->ep,
-                            utest_now() + KILL_PATIENCE), "flush");
+                            utest_now() + KILL_PATIENCE),
+                "flush");
     uct_ep_destroy(companion->ep);
     waitpid(companion->pid, &status, 0);
     if (status != 0) {
@@ -524,17 +527,15 @@ static void kill_dismiss_companion(kill_survivor_t *survivor)
     }
 }
 
-static void kill_survivor_open(kill_survivor_t *survivor,
-                               const kill_options_t *options)
+static void
+kill_survivor_open(kill_survivor_t *survivor, const kill_options_t *options)
 {
     memset(survivor, 0, sizeof(*survivor));
     survivor->options = options;
-    utest_context_open(&survivor->context, options->tl_name,
-                       options->dev_name);
+    utest_context_open(&survivor->context, options->tl_name, options->dev_name);
     utest_iface_open(&survivor->iface, &survivor->context, kill_ep_failed,
                      survivor);
-    kill_set_handler(&survivor->iface, KILL_AM_HELLO, kill_got_hello,
-                     survivor);
+    kill_set_handler(&survivor->iface, KILL_AM_HELLO, kill_got_hello, survivor);
     kill_set_handler(&survivor->iface, KILL_AM_DATA, kill_got_data, survivor);
     kill_set_handler(&survivor->iface, KILL_AM_PONG, kill_got_pong, survivor);
 }
@@ -542,8 +543,8 @@ static void kill_survivor_open(kill_survivor_t *survivor,
 static int kill_survive(const kill_options_t *options)
 {
     kill_survivor_t survivor;
-    kill_size_t before;
-    int round;
+    kill_size_t     before;
+    int             round;
 
     printf("NOTE seed %u\n", options->seed);
     fflush(stdout);
@@ -568,10 +569,10 @@ static int kill_survive(const kill_options_t *options)
     utest_iface_close(&survivor.iface);
     utest_context_close(&survivor.context);
     printf("NOTE %d victims killed, %d of them connected to, %d errors "
-           "reported, %" PRIu64 " messages received, %" PRIu64 " sent, %"
-           PRIu64 " answers of the companion\n", round, survivor.connected,
-           survivor.failures, survivor.received, survivor.sent,
-           survivor.pongs);
+           "reported, %" PRIu64 " messages received, %" PRIu64 " sent, %" PRIu64
+           " answers of the companion\n",
+           round, survivor.connected, survivor.failures, survivor.received,
+           survivor.sent, survivor.pongs);
     return EXIT_SUCCESS;
 }
 
@@ -616,14 +617,12 @@ static int kill_parse(kill_options_t *options, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    kill_options_t options = {
-        .program  = "/proc/self/exe",
-        .tl_name  = "xshm",
-        .dev_name = "local",
-        .rounds   = KILL_ROUNDS,
-        .warm_up  = KILL_WARM_UP,
-        .seed     = (unsigned)time(NULL)
-    };
+    kill_options_t options = {.program  = "/proc/self/exe",
+                              .tl_name  = "xshm",
+                              .dev_name = "local",
+                              .rounds   = KILL_ROUNDS,
+                              .warm_up  = KILL_WARM_UP,
+                              .seed     = (unsigned)time(NULL)};
 
     if (!kill_parse(&options, argc, argv)) {
         return kill_usage();

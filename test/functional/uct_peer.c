@@ -1,4 +1,7 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
  * uct_peer: one peer of a conversation at UCT's level, for scripts.
  *
  *   uct_peer [options] listen           print the address, wait for the end of
@@ -7,8 +10,6 @@
  *   uct_peer [options] receive          print the address, receive messages
  *   uct_peer [options] reach ADDRESS    print "reachable 1" or "reachable 0"
  *   uct_peer [options] send ADDRESS     send messages, flush, disconnect
- *
- * SPDX-License-Identifier: BSD-3-Clause
  */
 
 #include "uct_common.h"
@@ -19,31 +20,31 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PEER_AM_ID      3
-#define PEER_MS         1e-3
+#define PEER_AM_ID       3
+#define PEER_MS          1e-3
 #define PEER_EXIT_UNDONE 3 /* Messages were not delivered */
 
 typedef struct {
-    const char   *tl_name;
-    const char   *dev_name;
+    const char  *tl_name;
+    const char  *dev_name;
     unsigned     count;
     size_t       size;
     utest_mode_t mode;
-    double       delay;  /* Seconds before the receiver's first progress */
+    double       delay; /* Seconds before the receiver's first progress */
     double       patience;
     int          no_flush;
 } peer_options_t;
 
 typedef struct {
     const peer_options_t *options;
-    unsigned             received;
+    unsigned              received;
 } peer_receiver_t;
 
-static ucs_status_t peer_received(void *arg, void *data, size_t length,
-                                  unsigned flags)
+static ucs_status_t
+peer_received(void *arg, void *data, size_t length, unsigned flags)
 {
     peer_receiver_t *receiver = arg;
-    uint64_t number;
+    uint64_t         number;
 
     memcpy(&number, data, sizeof(number));
     if (number != receiver->received) {
@@ -51,8 +52,8 @@ static ucs_status_t peer_received(void *arg, void *data, size_t length,
                    receiver->received);
     }
     if ((length != sizeof(number) + receiver->options->size) ||
-        !utest_is_filled((char*)data + sizeof(number),
-                         length - sizeof(number), number)) {
+        !utest_is_filled((char *)data + sizeof(number), length - sizeof(number),
+                         number)) {
         utest_fail("message %" PRIu64 " of %zu bytes has wrong data", number,
                    length);
     }
@@ -63,7 +64,7 @@ static ucs_status_t peer_received(void *arg, void *data, size_t length,
 static void peer_print_address(utest_iface_t *iface)
 {
     utest_address_t address;
-    char text[UTEST_TEXT_MAX];
+    char            text[UTEST_TEXT_MAX];
 
     utest_address_get(iface, &address);
     utest_address_print(&address, text);
@@ -84,7 +85,7 @@ static int peer_listen(utest_iface_t *iface)
 static int peer_receive(utest_iface_t *iface, const peer_options_t *options)
 {
     peer_receiver_t receiver = {options, 0};
-    double deadline;
+    double          deadline;
 
     utest_check(uct_iface_set_am_handler(iface->iface, PEER_AM_ID,
                                          peer_received, &receiver, 0),
@@ -109,13 +110,13 @@ static int peer_reach(utest_iface_t *iface, const char *text)
     return EXIT_SUCCESS;
 }
 
-static ucs_status_t peer_send_all(utest_iface_t *iface, uct_ep_h ep,
-                                  const peer_options_t *options)
+static ucs_status_t
+peer_send_all(utest_iface_t *iface, uct_ep_h ep, const peer_options_t *options)
 {
-    double deadline     = utest_now() + options->patience;
-    ucs_status_t status = UCS_OK;
-    char *data          = malloc(options->size + 1);
-    unsigned i;
+    double       deadline = utest_now() + options->patience;
+    ucs_status_t status   = UCS_OK;
+    char        *data     = malloc(options->size + 1);
+    unsigned     i;
 
     for (i = 0; (status == UCS_OK) && (i < options->count); ++i) {
         utest_fill(data, options->size, i);
@@ -129,12 +130,12 @@ static ucs_status_t peer_send_all(utest_iface_t *iface, uct_ep_h ep,
     return status;
 }
 
-static int peer_send(utest_iface_t *iface, const peer_options_t *options,
-                     const char *text)
+static int
+peer_send(utest_iface_t *iface, const peer_options_t *options, const char *text)
 {
     utest_address_t address;
-    ucs_status_t status;
-    uct_ep_h ep;
+    ucs_status_t    status;
+    uct_ep_h        ep;
 
     utest_address_parse(&address, text);
     status = utest_connect(iface, &address, &ep);
@@ -168,7 +169,7 @@ static utest_mode_t peer_mode(const char *name)
 static int peer_capabilities(utest_iface_t *iface)
 {
     const uct_iface_attr_t *attr = &iface->attr;
-    uct_md_attr_t md_attr;
+    uct_md_attr_t           md_attr;
 
     utest_check(uct_md_query(iface->context->md, &md_attr), "uct_md_query");
     if (attr->cap.event_flags & UCT_IFACE_FLAG_EVENT_RECV) {
@@ -254,17 +255,15 @@ static int peer_parse(peer_options_t *options, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    peer_options_t options = {
-        .tl_name  = "xshm",
-        .dev_name = "local",
-        .count    = 1,
-        .size     = 8,
-        .mode     = UTEST_SHORT,
-        .patience = 20
-    };
+    peer_options_t  options = {.tl_name  = "xshm",
+                               .dev_name = "local",
+                               .count    = 1,
+                               .size     = 8,
+                               .mode     = UTEST_SHORT,
+                               .patience = 20};
     utest_context_t context;
-    utest_iface_t iface;
-    int status;
+    utest_iface_t   iface;
+    int             status;
 
     if (!peer_parse(&options, argc, argv)) {
         return peer_usage();

@@ -1,4 +1,7 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
  * uct_resources: what a peer costs. One process with one interface makes
  * endpoints to many interfaces in other processes, and counts its descriptors,
  * its shared mappings and its memory: while nothing was sent, when it has sent
@@ -6,8 +9,6 @@
  *
  *   uct_resources [-t transport] [-d device] [-b: only print, no bounds]
  *   uct_resources ... peers ADDRESS       started by the former
- *
- * SPDX-License-Identifier: BSD-3-Clause
  */
 
 #define _GNU_SOURCE
@@ -23,11 +24,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RES_PROCESSES    4
-#define RES_PER_PROCESS  32
-#define RES_PEERS        (RES_PROCESSES * RES_PER_PROCESS)
-#define RES_PATIENCE     30.0
-#define RES_SETTLE       0.3
+#define RES_PROCESSES   4
+#define RES_PER_PROCESS 32
+#define RES_PEERS       (RES_PROCESSES * RES_PER_PROCESS)
+#define RES_PATIENCE    30.0
+#define RES_SETTLE      0.3
 
 /* What docs/ promises: a silent peer has no ring; an active one has, in each
  * direction in which something was sent, a ring of at most 64 KiB and the page
@@ -62,8 +63,8 @@ typedef struct {
     int             hellos;
     int             pongs;
     int             bounded;
-    const char      *tl_name;
-    const char      *dev_name;
+    const char     *tl_name;
+    const char     *dev_name;
 } res_t;
 
 typedef struct {
@@ -73,15 +74,15 @@ typedef struct {
     int             bye;
 } res_peers_t;
 
-static ucs_status_t res_count(void *arg, void *data, size_t length,
-                              unsigned flags)
+static ucs_status_t
+res_count(void *arg, void *data, size_t length, unsigned flags)
 {
-    ++*(int*)arg;
+    ++*(int *)arg;
     return UCS_OK;
 }
 
-static ucs_status_t res_got_hello(void *arg, void *data, size_t length,
-                                  unsigned flags)
+static ucs_status_t
+res_got_hello(void *arg, void *data, size_t length, unsigned flags)
 {
     res_t *res = arg;
 
@@ -89,7 +90,7 @@ static ucs_status_t res_got_hello(void *arg, void *data, size_t length,
         utest_fail("more than %d peers", RES_PEERS);
     }
     utest_address_parse(&res->addresses[res->hellos++],
-                        (char*)data + sizeof(uint64_t));
+                        (char *)data + sizeof(uint64_t));
     return UCS_OK;
 }
 
@@ -100,8 +101,8 @@ static void res_set_handler(utest_iface_t *iface, uint8_t id,
                 "uct_iface_set_am_handler");
 }
 
-static void res_send(utest_iface_t *iface, uct_ep_h ep, uint8_t id,
-                     const char *text)
+static void
+res_send(utest_iface_t *iface, uct_ep_h ep, uint8_t id, const char *text)
 {
     utest_check(utest_send(iface, ep, id, UTEST_BCOPY, 0, text,
                            strlen(text) + 1, utest_now() + RES_PATIENCE),
@@ -135,15 +136,14 @@ static void res_peer_say(utest_iface_t *iface, const utest_address_t *address,
 static void res_peers_hello(res_peers_t *peers, const utest_address_t *address)
 {
     utest_address_t mine;
-    char text[UTEST_TEXT_MAX];
-    int i;
+    char            text[UTEST_TEXT_MAX];
+    int             i;
 
     for (i = 0; i < RES_PER_PROCESS; ++i) {
         utest_iface_open(&peers->ifaces[i], &peers->context, NULL, NULL);
         res_set_handler(&peers->ifaces[i], RES_AM_PING, res_count,
                         &peers->pings);
-        res_set_handler(&peers->ifaces[i], RES_AM_BYE, res_count,
-                        &peers->bye);
+        res_set_handler(&peers->ifaces[i], RES_AM_BYE, res_count, &peers->bye);
     }
     /* The first one speaks for all: the others are to be silent at first */
     for (i = 0; i < RES_PER_PROCESS; ++i) {
@@ -155,10 +155,10 @@ static void res_peers_hello(res_peers_t *peers, const utest_address_t *address)
 
 static int res_peers(const res_t *res, const char *text)
 {
-    uct_ep_h eps[RES_PER_PROCESS];
+    uct_ep_h        eps[RES_PER_PROCESS];
     utest_address_t address;
-    res_peers_t peers;
-    int i;
+    res_peers_t     peers;
+    int             i;
 
     memset(&peers, 0, sizeof(peers));
     utest_address_parse(&address, text);
@@ -184,8 +184,8 @@ static int res_peers(const res_t *res, const char *text)
 static void res_start_peers(res_t *res)
 {
     utest_address_t address;
-    char text[UTEST_TEXT_MAX];
-    int i;
+    char            text[UTEST_TEXT_MAX];
+    int             i;
 
     utest_address_get(&res->iface, &address);
     utest_address_print(&address, text);
@@ -203,7 +203,7 @@ static void res_start_peers(res_t *res)
 
 static void res_measure(res_t *res, res_size_t *size)
 {
-    double end = utest_now() + RES_SETTLE;
+    double   end = utest_now() + RES_SETTLE;
     uint64_t shared;
 
     while (utest_now() < end) {
@@ -229,9 +229,10 @@ static int res_compare(const char *what, const res_size_t *before,
     double resident = res_per_peer(before->resident, after->resident);
 
     printf("NOTE %-18s a peer: %6.2f descriptors, %5.2f mappings, %8.0f B "
-           "shared, %8.0f B resident (at most %" PRId64 ", -, %" PRId64 ", %"
-           PRId64 ")\n", what, fds, res_per_peer(before->maps, after->maps),
-           shared, resident, bound->fds, bound->shared, bound->resident);
+           "shared, %8.0f B resident (at most %" PRId64 ", -, %" PRId64
+           ", %" PRId64 ")\n",
+           what, fds, res_per_peer(before->maps, after->maps), shared, resident,
+           bound->fds, bound->shared, bound->resident);
     fflush(stdout);
     return (fds > bound->fds) + (shared > bound->shared) +
            (resident > bound->resident);
@@ -246,7 +247,8 @@ static void res_send_all(res_t *res, uint8_t id)
     }
     for (i = 0; i < RES_PEERS; ++i) {
         utest_check(utest_flush(&res->iface, res->eps[i],
-                                utest_now() + RES_PATIENCE), "flush");
+                                utest_now() + RES_PATIENCE),
+                    "flush");
     }
 }
 
@@ -256,7 +258,8 @@ static void res_connect_all(res_t *res)
 
     for (i = 0; i < RES_PEERS; ++i) {
         utest_check(utest_connect(&res->iface, &res->addresses[i],
-                                  &res->eps[i]), "uct_ep_create");
+                                  &res->eps[i]),
+                    "uct_ep_create");
     }
 }
 
@@ -280,19 +283,15 @@ static int res_disconnect_all(res_t *res)
 
 static int res_main(res_t *res)
 {
-    static const res_size_t silent = {
-        .fds      = RES_SILENT_FDS,
-        .shared   = RES_SILENT_SHARED,
-        .resident = RES_SILENT_RESIDENT
-    };
-    static const res_size_t active = {
-        .fds      = RES_ACTIVE_FDS,
-        .shared   = RES_ACTIVE_SHARED,
-        .resident = RES_ACTIVE_RESIDENT
-    };
+    static const res_size_t silent  = {.fds      = RES_SILENT_FDS,
+                                       .shared   = RES_SILENT_SHARED,
+                                       .resident = RES_SILENT_RESIDENT};
+    static const res_size_t active  = {.fds      = RES_ACTIVE_FDS,
+                                       .shared   = RES_ACTIVE_SHARED,
+                                       .resident = RES_ACTIVE_RESIDENT};
     static const res_size_t nothing = {.resident = RES_SILENT_RESIDENT};
-    res_size_t base, connected, sent, received, gone;
-    int failed = 0;
+    res_size_t              base, connected, sent, received, gone;
+    int                     failed = 0;
 
     utest_context_open(&res->context, res->tl_name, res->dev_name);
     utest_iface_open(&res->iface, &res->context, NULL, NULL);
@@ -331,7 +330,7 @@ static int res_main(res_t *res)
 int main(int argc, char **argv)
 {
     res_t *res = calloc(1, sizeof(*res));
-    int c;
+    int    c;
 
     if (res == NULL) {
         utest_fail("no memory");

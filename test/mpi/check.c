@@ -1,4 +1,5 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
@@ -81,10 +82,10 @@ uint64_t check_random(uint64_t *state)
 
 void check_fill(void *buffer, size_t length, uint64_t seed)
 {
-    unsigned char *bytes = buffer;
-    size_t offset        = 0;
-    uint64_t word;
-    size_t part;
+    unsigned char *bytes  = buffer;
+    size_t         offset = 0;
+    uint64_t       word;
+    size_t         part;
 
     while (offset < length) {
         word = check_random(&seed);
@@ -102,10 +103,10 @@ void check_fill(void *buffer, size_t length, uint64_t seed)
 void check_data(const void *buffer, size_t length, uint64_t seed,
                 const char *what)
 {
-    const unsigned char *bytes = buffer;
-    size_t offset              = 0;
-    uint64_t word;
-    size_t part;
+    const unsigned char *bytes  = buffer;
+    size_t               offset = 0;
+    uint64_t             word;
+    size_t               part;
 
     while (offset < length) {
         word = check_random(&seed);

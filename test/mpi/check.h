@@ -1,8 +1,9 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
  * Shared by the MPI test programs: data whose every byte depends on where it
  * comes from, and checks that stop the whole job at the first wrong one.
- *
- * SPDX-License-Identifier: BSD-3-Clause
  */
 
 #ifndef XSHM_TEST_MPI_CHECK_H_

@@ -1,8 +1,9 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
  * Collective operations, every result checked: small and large, on the world
  * and on communicators that hold a part of it in another order.
- *
- * SPDX-License-Identifier: BSD-3-Clause
  */
 
 #include "check.h"
@@ -36,7 +37,7 @@ static void coll_gather_scatter(size_t size, int root)
 {
     char *mine = check_alloc(size);
     char *all  = check_alloc(size * coll_size);
-    int rank;
+    int   rank;
 
     check_fill(mine, size, check_seed(coll_rank, size, root));
     MPI_Gather(mine, size, MPI_BYTE, all, size, MPI_BYTE, root, coll_comm);
@@ -47,8 +48,7 @@ static void coll_gather_scatter(size_t size, int root)
                    check_seed(rank, size, root + 1000));
     }
     MPI_Scatter(all, size, MPI_BYTE, mine, size, MPI_BYTE, root, coll_comm);
-    check_data(mine, size, check_seed(coll_rank, size, root + 1000),
-               "scatter");
+    check_data(mine, size, check_seed(coll_rank, size, root + 1000), "scatter");
     free(all);
     free(mine);
 }
@@ -57,7 +57,7 @@ static void coll_allgather(size_t size)
 {
     char *mine = check_alloc(size);
     char *all  = check_alloc(size * coll_size);
-    int rank;
+    int   rank;
 
     check_fill(mine, size, check_seed(coll_rank, size, 3));
     MPI_Allgather(mine, size, MPI_BYTE, all, size, MPI_BYTE, coll_comm);
@@ -73,11 +73,10 @@ static void coll_alltoall(size_t size)
 {
     char *out = check_alloc(size * coll_size);
     char *in  = check_alloc(size * coll_size);
-    int rank;
+    int   rank;
 
     for (rank = 0; rank < coll_size; ++rank) {
-        check_fill(out + rank * size, size,
-                   check_seed(coll_rank, rank, size));
+        check_fill(out + rank * size, size, check_seed(coll_rank, rank, size));
     }
     MPI_Alltoall(out, size, MPI_BYTE, in, size, MPI_BYTE, coll_comm);
     for (rank = 0; rank < coll_size; ++rank) {
@@ -96,12 +95,12 @@ static int coll_pair_size(int from, int to, size_t limit)
 
 static void coll_alltoallv(size_t limit)
 {
-    int *sizes = check_alloc(4 * coll_size * sizeof(*sizes));
-    int *out_sizes = sizes, *out_offsets = sizes + coll_size;
-    int *in_sizes = sizes + 2 * coll_size, *in_offsets = sizes + 3 * coll_size;
+    int  *sizes     = check_alloc(4 * coll_size * sizeof(*sizes));
+    int  *out_sizes = sizes, *out_offsets = sizes + coll_size;
+    int  *in_sizes = sizes + 2 * coll_size, *in_offsets = sizes + 3 * coll_size;
     char *out = check_alloc(limit * coll_size);
     char *in  = check_alloc(limit * coll_size);
-    int rank;
+    int   rank;
 
     for (rank = 0; rank < coll_size; ++rank) {
         out_sizes[rank]   = coll_pair_size(coll_rank, rank, limit);
@@ -122,11 +121,11 @@ static void coll_alltoallv(size_t limit)
     free(sizes);
 }
 
-static void coll_check_sums(const int64_t *sums, int count, int ranks,
-                            const char *what)
+static void
+coll_check_sums(const int64_t *sums, int count, int ranks, const char *what)
 {
     int64_t rank_sum = (int64_t)ranks * (ranks - 1) / 2;
-    int i;
+    int     i;
 
     for (i = 0; i < count; ++i) {
         CHECK(sums[i] == (int64_t)i * ranks + rank_sum,
@@ -139,7 +138,7 @@ static void coll_sums(int count, int root)
 {
     int64_t *in  = check_alloc(count * sizeof(*in));
     int64_t *out = check_alloc(count * sizeof(*out));
-    int i;
+    int      i;
 
     for (i = 0; i < count; ++i) {
         in[i] = i + coll_rank;
@@ -164,7 +163,7 @@ static void coll_reduce_scatter(int count)
 {
     int64_t *in  = check_alloc((size_t)count * coll_size * sizeof(*in));
     int64_t *out = check_alloc(count * sizeof(*out));
-    int i;
+    int      i;
 
     for (i = 0; i < count * coll_size; ++i) {
         in[i] = (i % count) + coll_rank;
@@ -180,7 +179,7 @@ static void coll_min_max(void)
     struct {
         double value;
         int    rank;
-    } mine = {coll_size - coll_rank, coll_rank}, result;
+    } mine  = {coll_size - coll_rank, coll_rank}, result;
     int max = -1;
 
     MPI_Allreduce(&mine, &result, 1, MPI_DOUBLE_INT, MPI_MINLOC, coll_comm);
@@ -218,7 +217,7 @@ static void coll_barrier(MPI_Comm node, int round)
 static void coll_barriers(void)
 {
     MPI_Comm node;
-    int round;
+    int      round;
 
     MPI_Comm_split_type(coll_comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL,
                         &node);
@@ -230,21 +229,20 @@ static void coll_barriers(void)
 
 static void coll_nonblocking(size_t size)
 {
-    char *data = check_alloc(size);
-    int64_t in = coll_rank, out = -1;
+    char       *data = check_alloc(size);
+    int64_t     in = coll_rank, out = -1;
     MPI_Request requests[3];
 
     if (coll_rank == 0) {
         check_fill(data, size, check_seed(size, 5, 5));
     }
     MPI_Ibcast(data, size, MPI_BYTE, 0, coll_comm, &requests[0]);
-    MPI_Iallreduce(&in, &out, 1, MPI_INT64_T, MPI_SUM, coll_comm,
-                   &requests[1]);
+    MPI_Iallreduce(&in, &out, 1, MPI_INT64_T, MPI_SUM, coll_comm, &requests[1]);
     MPI_Ibarrier(coll_comm, &requests[2]);
     MPI_Waitall(3, requests, MPI_STATUSES_IGNORE);
     check_data(data, size, check_seed(size, 5, 5), "ibcast");
-    CHECK(out == (int64_t)coll_size * (coll_size - 1) / 2,
-          "iallreduce is %ld", out);
+    CHECK(out == (int64_t)coll_size * (coll_size - 1) / 2, "iallreduce is %ld",
+          out);
     free(data);
 }
 
@@ -266,10 +264,9 @@ static void coll_all_of_size(size_t size)
 
 static void coll_run(MPI_Comm comm)
 {
-    static const size_t sizes[] = {
-        1, 8, 64, 100, 1000, 4096, 8200, 9000, 40000, 70000, 300000
-    };
-    size_t i;
+    static const size_t sizes[] = {1,    8,    64,    100,   1000,  4096,
+                                   8200, 9000, 40000, 70000, 300000};
+    size_t              i;
 
     coll_comm = comm;
     MPI_Comm_rank(comm, &coll_rank);

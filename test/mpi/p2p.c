@@ -1,10 +1,11 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
  * Point-to-point communication: sizes around every limit at which a protocol
  * changes, any-source, many messages in flight, both directions at once,
  * messages that come before they are asked for, probing, modes of sending,
  * and derived datatypes.
- *
- * SPDX-License-Identifier: BSD-3-Clause
  */
 
 #include "check.h"
@@ -61,13 +62,21 @@ static void p2p_one_size(char *out, char *in, size_t size)
 
 static void p2p_sizes(void)
 {
-    static const size_t limits[] = {
-        512, 1024, 2048, 4096, 8192, 8256, 16384, 32768, 65536,
-        128 * CHECK_KIB, 256 * CHECK_KIB, CHECK_MIB
-    };
-    char *out = check_alloc(P2P_MAX_SIZE);
-    char *in  = check_alloc(P2P_MAX_SIZE);
-    size_t size, i;
+    static const size_t limits[] = {512,
+                                    1024,
+                                    2048,
+                                    4096,
+                                    8192,
+                                    8256,
+                                    16384,
+                                    32768,
+                                    65536,
+                                    128 * CHECK_KIB,
+                                    256 * CHECK_KIB,
+                                    CHECK_MIB};
+    char               *out      = check_alloc(P2P_MAX_SIZE);
+    char               *in       = check_alloc(P2P_MAX_SIZE);
+    size_t              size, i;
 
     for (size = 0; size < P2P_SMALL_SIZES; ++size) {
         p2p_one_size(out, in, size);
@@ -90,11 +99,11 @@ static size_t p2p_any_size(int source, int index)
 
 static void p2p_any_receive(void)
 {
-    int *next   = calloc(check_size, sizeof(*next));
-    int  total  = (check_size - 1) * P2P_ANY_COUNT;
-    char *in    = check_alloc(12 * CHECK_KIB);
+    int       *next  = calloc(check_size, sizeof(*next));
+    int        total = (check_size - 1) * P2P_ANY_COUNT;
+    char      *in    = check_alloc(12 * CHECK_KIB);
     MPI_Status status;
-    int i, source, index, count;
+    int        i, source, index, count;
 
     CHECK(next != NULL, "no memory");
     for (i = 0; i < total; ++i) {
@@ -116,9 +125,9 @@ static void p2p_any_receive(void)
 
 static void p2p_any_send(void)
 {
-    char *out = check_alloc(12 * CHECK_KIB);
+    char  *out = check_alloc(12 * CHECK_KIB);
     size_t size;
-    int i;
+    int    i;
 
     for (i = 0; i < P2P_ANY_COUNT; ++i) {
         size = p2p_any_size(check_rank, i);
@@ -152,22 +161,21 @@ static size_t p2p_flight_size(int source, int index)
 static void p2p_in_flight(void)
 {
     MPI_Request *requests = check_alloc(2 * P2P_FLIGHT * sizeof(*requests));
-    char *out             = check_alloc(P2P_FLIGHT * P2P_FLIGHT_MAX);
-    char *in              = check_alloc(P2P_FLIGHT * P2P_FLIGHT_MAX);
-    size_t size;
-    int i;
+    char        *out      = check_alloc(P2P_FLIGHT * P2P_FLIGHT_MAX);
+    char        *in       = check_alloc(P2P_FLIGHT * P2P_FLIGHT_MAX);
+    size_t       size;
+    int          i;
 
     for (i = P2P_FLIGHT - 1; i >= 0; --i) {
-        MPI_Irecv(in + i * P2P_FLIGHT_MAX, P2P_FLIGHT_MAX, MPI_BYTE,
-                  p2p_prev(), P2P_TAG_MANY + i, MPI_COMM_WORLD, &requests[i]);
+        MPI_Irecv(in + i * P2P_FLIGHT_MAX, P2P_FLIGHT_MAX, MPI_BYTE, p2p_prev(),
+                  P2P_TAG_MANY + i, MPI_COMM_WORLD, &requests[i]);
     }
     for (i = 0; i < P2P_FLIGHT; ++i) {
         size = p2p_flight_size(check_rank, i);
         check_fill(out + i * P2P_FLIGHT_MAX, size,
                    check_seed(check_rank, i, 4));
         MPI_Isend(out + i * P2P_FLIGHT_MAX, size, MPI_BYTE, p2p_next(),
-                  P2P_TAG_MANY + i, MPI_COMM_WORLD,
-                  &requests[P2P_FLIGHT + i]);
+                  P2P_TAG_MANY + i, MPI_COMM_WORLD, &requests[P2P_FLIGHT + i]);
     }
     MPI_Waitall(2 * P2P_FLIGHT, requests, MPI_STATUSES_IGNORE);
     for (i = 0; i < P2P_FLIGHT; ++i) {
@@ -183,11 +191,11 @@ static void p2p_in_flight(void)
  * ring: each side has to receive in order to get its own data out */
 static void p2p_bidirectional(void)
 {
-    int peers[2] = {p2p_next(), p2p_prev()};
-    char *out    = check_alloc(CHECK_MIB);
-    char *in[2]  = {check_alloc(CHECK_MIB), check_alloc(CHECK_MIB)};
+    int         peers[2] = {p2p_next(), p2p_prev()};
+    char       *out      = check_alloc(CHECK_MIB);
+    char       *in[2]    = {check_alloc(CHECK_MIB), check_alloc(CHECK_MIB)};
     MPI_Request requests[4];
-    int i, side;
+    int         i, side;
 
     for (i = 0; i < P2P_BIDIR; ++i) {
         check_fill(out, CHECK_MIB, check_seed(check_rank, i, 5));
@@ -221,15 +229,14 @@ static size_t p2p_unexpected_size(int source, int index)
 static void p2p_unexpected(void)
 {
     MPI_Request *requests = check_alloc(P2P_UNEXPECTED * sizeof(*requests));
-    char *out             = check_alloc(P2P_UNEXPECTED * P2P_UNEXP_MAX);
-    char *in              = check_alloc(P2P_UNEXP_MAX);
-    size_t size;
-    int i;
+    char        *out      = check_alloc(P2P_UNEXPECTED * P2P_UNEXP_MAX);
+    char        *in       = check_alloc(P2P_UNEXP_MAX);
+    size_t       size;
+    int          i;
 
     for (i = 0; i < P2P_UNEXPECTED; ++i) {
         size = p2p_unexpected_size(check_rank, i);
-        check_fill(out + i * P2P_UNEXP_MAX, size,
-                   check_seed(check_rank, i, 7));
+        check_fill(out + i * P2P_UNEXP_MAX, size, check_seed(check_rank, i, 7));
         MPI_Isend(out + i * P2P_UNEXP_MAX, size, MPI_BYTE, p2p_next(),
                   P2P_TAG_MANY + i, MPI_COMM_WORLD, &requests[i]);
     }
@@ -249,12 +256,12 @@ static void p2p_unexpected(void)
 
 static void p2p_probe_one(size_t size)
 {
-    char *out = check_alloc(size);
+    char       *out = check_alloc(size);
     MPI_Request request;
     MPI_Message message;
-    MPI_Status status;
-    int count;
-    char *in;
+    MPI_Status  status;
+    int         count;
+    char       *in;
 
     check_fill(out, size, check_seed(check_rank, size, 8));
     MPI_Isend(out, size, MPI_BYTE, p2p_next(), P2P_TAG_PROBE, MPI_COMM_WORLD,
@@ -284,8 +291,8 @@ static void p2p_probe(void)
 
 static void p2p_synchronous(size_t size)
 {
-    char *out = check_alloc(size);
-    char *in  = check_alloc(size);
+    char       *out = check_alloc(size);
+    char       *in  = check_alloc(size);
     MPI_Request request;
 
     check_fill(out, size, check_seed(check_rank, size, 9));
@@ -301,15 +308,15 @@ static void p2p_synchronous(size_t size)
 
 static void p2p_persistent(size_t size)
 {
-    char *out = check_alloc(size);
-    char *in  = check_alloc(size);
+    char       *out = check_alloc(size);
+    char       *in  = check_alloc(size);
     MPI_Request requests[2];
-    int round;
+    int         round;
 
-    MPI_Send_init(out, size, MPI_BYTE, p2p_next(), P2P_TAG_MODE,
-                  MPI_COMM_WORLD, &requests[0]);
-    MPI_Recv_init(in, size, MPI_BYTE, p2p_prev(), P2P_TAG_MODE,
-                  MPI_COMM_WORLD, &requests[1]);
+    MPI_Send_init(out, size, MPI_BYTE, p2p_next(), P2P_TAG_MODE, MPI_COMM_WORLD,
+                  &requests[0]);
+    MPI_Recv_init(in, size, MPI_BYTE, p2p_prev(), P2P_TAG_MODE, MPI_COMM_WORLD,
+                  &requests[1]);
     for (round = 0; round < 10; ++round) {
         check_fill(out, size, check_seed(check_rank, size, 20 + round));
         MPI_Startall(2, requests);
@@ -336,12 +343,12 @@ static void p2p_modes(void)
 /* A few columns of a matrix are sent as they lie, and arrive in one piece */
 static void p2p_columns(int columns)
 {
-    size_t row_size = P2P_COLUMNS * sizeof(int);
-    int *matrix     = check_alloc(P2P_ROWS * row_size);
-    int *column     = check_alloc(P2P_ROWS * columns * sizeof(int));
+    size_t       row_size = P2P_COLUMNS * sizeof(int);
+    int         *matrix   = check_alloc(P2P_ROWS * row_size);
+    int         *column   = check_alloc(P2P_ROWS * columns * sizeof(int));
     MPI_Datatype type;
-    MPI_Request request;
-    int i, j, expected;
+    MPI_Request  request;
+    int          i, j, expected;
 
     for (i = 0; i < P2P_ROWS * P2P_COLUMNS; ++i) {
         matrix[i] = i * check_size + check_rank;
@@ -377,14 +384,13 @@ static void p2p_holes(int count)
         double value;
     } record_t;
 
-    int lengths[]           = {1, 1};
-    MPI_Aint offsets[]      = {offsetof(record_t, mark),
-                               offsetof(record_t, value)};
-    MPI_Datatype members[]  = {MPI_CHAR, MPI_DOUBLE};
-    record_t *out           = check_alloc(count * sizeof(*out));
-    record_t *in            = check_alloc(count * sizeof(*in));
+    int      lengths[] = {1, 1};
+    MPI_Aint offsets[] = {offsetof(record_t, mark), offsetof(record_t, value)};
+    MPI_Datatype members[] = {MPI_CHAR, MPI_DOUBLE};
+    record_t    *out       = check_alloc(count * sizeof(*out));
+    record_t    *in        = check_alloc(count * sizeof(*in));
     MPI_Datatype packed, type;
-    int i;
+    int          i;
 
     MPI_Type_create_struct(2, lengths, offsets, members, &packed);
     MPI_Type_create_resized(packed, 0, sizeof(record_t), &type);
@@ -413,7 +419,7 @@ static void p2p_holes(int count)
 static void p2p_types(void)
 {
     static const int counts[] = {1, 10, 500, 1000, 20000};
-    size_t i;
+    size_t           i;
 
     p2p_columns(1);
     p2p_columns(3);

@@ -1,9 +1,10 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
  * The main job: every rank passes messages of many sizes around a ring, then
  * all of them take part in the usual collective operations. Each byte is
  * checked where it arrives. Prints a short summary for the person who runs it.
- *
- * SPDX-License-Identifier: BSD-3-Clause
  */
 
 #include "check.h"
@@ -20,15 +21,15 @@
 
 typedef struct {
     const char *name;
-    void       (*run)(char *detail, size_t max);
+    void (*run)(char *detail, size_t max);
 } ring_step_t;
 
 static int ring_pass(char *out, char *in, size_t size, int round)
 {
-    int next = (check_rank + 1) % check_size;
-    int prev = (check_rank + check_size - 1) % check_size;
+    int        next = (check_rank + 1) % check_size;
+    int        prev = (check_rank + check_size - 1) % check_size;
     MPI_Status status;
-    int count;
+    int        count;
 
     check_fill(out, size, check_seed(check_rank, size, round));
     MPI_Sendrecv(out, size, MPI_BYTE, next, RING_TAG, in, size, MPI_BYTE, prev,
@@ -56,11 +57,11 @@ static int ring_pass_around(char *out, char *in, size_t size, int round)
 
 static void ring_run(char *detail, size_t max)
 {
-    char *out  = check_alloc(RING_MAX_SIZE);
-    char *in   = check_alloc(RING_MAX_SIZE);
-    int passed = 0;
+    char  *out    = check_alloc(RING_MAX_SIZE);
+    char  *in     = check_alloc(RING_MAX_SIZE);
+    int    passed = 0;
     size_t size;
-    int round;
+    int    round;
 
     for (round = 0; round < RING_ROUNDS; ++round) {
         passed += ring_pass(out, in, 0, round);
@@ -90,9 +91,9 @@ static void ring_allreduce(int round)
 {
     int64_t *in       = check_alloc(COLL_COUNT * sizeof(*in));
     int64_t *out      = check_alloc(COLL_COUNT * sizeof(*out));
-    int64_t rank_sum  = (int64_t)check_size * (check_size - 1) / 2;
-    int64_t expected;
-    int i;
+    int64_t  rank_sum = (int64_t)check_size * (check_size - 1) / 2;
+    int64_t  expected;
+    int      i;
 
     for (i = 0; i < COLL_COUNT; ++i) {
         in[i] = (int64_t)i * round + check_rank;
@@ -112,7 +113,7 @@ static void ring_allgather(int round)
 {
     char *mine = check_alloc(COLL_COUNT);
     char *all  = check_alloc((size_t)COLL_COUNT * check_size);
-    int rank;
+    int   rank;
 
     check_fill(mine, COLL_COUNT, check_seed(check_rank, round, 2));
     MPI_Allgather(mine, COLL_COUNT, MPI_BYTE, all, COLL_COUNT, MPI_BYTE,
@@ -129,7 +130,7 @@ static void ring_alltoall(int round)
 {
     char *out = check_alloc((size_t)COLL_COUNT * check_size);
     char *in  = check_alloc((size_t)COLL_COUNT * check_size);
-    int rank;
+    int   rank;
 
     for (rank = 0; rank < check_size; ++rank) {
         check_fill(out + (size_t)COLL_COUNT * rank, COLL_COUNT,
@@ -163,10 +164,10 @@ static void ring_collectives(char *detail, size_t max)
 
 static void ring_step(const ring_step_t *step)
 {
-    char detail[128] = "";
-    uint64_t before  = check_moved();
+    char     detail[128] = "";
+    uint64_t before      = check_moved();
     uint64_t mine, total;
-    double start, took;
+    double   start, took;
 
     MPI_Barrier(MPI_COMM_WORLD);
     start = MPI_Wtime();
@@ -183,11 +184,11 @@ static void ring_step(const ring_step_t *step)
 int main(int argc, char **argv)
 {
     static const ring_step_t steps[] = {
-        {"ring",        ring_run},
-        {"collectives", ring_collectives},
+            {"ring", ring_run},
+            {"collectives", ring_collectives},
     };
     const char *tls = getenv("UCX_TLS");
-    size_t i;
+    size_t      i;
 
     check_init(&argc, &argv);
     if (check_rank == 0) {

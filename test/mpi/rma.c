@@ -1,9 +1,10 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
  * One-sided communication through windows, of memory that MPI allocates and
  * of memory of our own: put, get, accumulate, fetch-and-op, compare-and-swap,
  * with fences, with start and post, and with locks.
- *
- * SPDX-License-Identifier: BSD-3-Clause
  */
 
 #include "check.h"
@@ -20,7 +21,7 @@
 
 typedef struct {
     MPI_Win win;
-    char    *base;
+    char   *base;
     size_t  length;
     int     created; /* Over memory of our own */
 } rma_window_t;
@@ -52,7 +53,7 @@ static void rma_close(rma_window_t *window)
 static void rma_put_fence(rma_window_t *window, size_t size)
 {
     char *out = check_alloc(size);
-    int rank;
+    int   rank;
 
     check_fill(out, size, check_seed(check_rank, size, 1));
     MPI_Win_fence(0, window->win);
@@ -72,7 +73,7 @@ static void rma_put_fence(rma_window_t *window, size_t size)
 static void rma_get_lock(rma_window_t *window, size_t size)
 {
     char *in = check_alloc(size);
-    int rank;
+    int   rank;
 
     MPI_Win_lock(MPI_LOCK_EXCLUSIVE, check_rank, 0, window->win);
     check_fill(window->base, size, check_seed(check_rank, size, 2));
@@ -92,9 +93,9 @@ static void rma_get_lock(rma_window_t *window, size_t size)
 /* Put, flush, get it back: the target does nothing but wait in a barrier */
 static void rma_put_get_flush(rma_window_t *window, size_t size)
 {
-    int target = (check_rank + 1) % check_size;
-    char *out  = check_alloc(size);
-    char *in   = check_alloc(size);
+    int   target = (check_rank + 1) % check_size;
+    char *out    = check_alloc(size);
+    char *in     = check_alloc(size);
 
     check_fill(out, size, check_seed(check_rank, size, 3));
     MPI_Win_lock_all(0, window->win);
@@ -112,9 +113,9 @@ static void rma_put_get_flush(rma_window_t *window, size_t size)
 
 static void rma_start_post(rma_window_t *window, size_t size)
 {
-    int next = (check_rank + 1) % check_size;
-    int prev = (check_rank + check_size - 1) % check_size;
-    char *out = check_alloc(size);
+    int       next = (check_rank + 1) % check_size;
+    int       prev = (check_rank + check_size - 1) % check_size;
+    char     *out  = check_alloc(size);
     MPI_Group world, to, from;
 
     MPI_Comm_group(MPI_COMM_WORLD, &world);
@@ -136,10 +137,10 @@ static void rma_start_post(rma_window_t *window, size_t size)
 
 static void rma_accumulate(rma_window_t *window, int count)
 {
-    int64_t *out  = check_alloc(count * sizeof(*out));
-    int64_t *sums = (int64_t*)window->base;
-    int64_t ranks = (int64_t)check_size * (check_size + 1) / 2;
-    int i, rank;
+    int64_t *out   = check_alloc(count * sizeof(*out));
+    int64_t *sums  = (int64_t *)window->base;
+    int64_t  ranks = (int64_t)check_size * (check_size + 1) / 2;
+    int      i, rank;
 
     memset(window->base, 0, count * sizeof(*out));
     for (i = 0; i < count; ++i) {
@@ -164,10 +165,10 @@ static void rma_accumulate(rma_window_t *window, int count)
  * same rank or go backwards, and in the end each counter has them all */
 static void rma_fetch_and_op(rma_window_t *window)
 {
-    int64_t one = 1, last[RMA_COUNTERS];
-    int64_t *mine = (int64_t*)window->base;
-    int64_t value;
-    int i, counter, target = 0;
+    int64_t  one  = 1, last[RMA_COUNTERS];
+    int64_t *mine = (int64_t *)window->base;
+    int64_t  value;
+    int      i, counter, target = 0;
 
     memset(mine, 0, RMA_COUNTERS * sizeof(*mine));
     memset(last, 0xff, sizeof(last));
@@ -229,10 +230,10 @@ static void rma_unlock(rma_window_t *window, int64_t mark)
 /* A lock made of compare-and-swap, around a counter that is not atomic */
 static void rma_compare_and_swap(rma_window_t *window)
 {
-    int64_t *mine = (int64_t*)window->base;
-    int64_t mark  = check_rank + 1;
-    int64_t count;
-    int i;
+    int64_t *mine = (int64_t *)window->base;
+    int64_t  mark = check_rank + 1;
+    int64_t  count;
+    int      i;
 
     memset(mine, 0, 2 * sizeof(*mine));
     MPI_Barrier(MPI_COMM_WORLD);
@@ -259,8 +260,8 @@ static void rma_compare_and_swap(rma_window_t *window)
 static void rma_run(int created)
 {
     static const size_t sizes[] = {1, 8, 100, 4096, 8300, 70000, RMA_SLOT};
-    rma_window_t window;
-    size_t i;
+    rma_window_t        window;
+    size_t              i;
 
     rma_open(&window, created);
     for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); ++i) {

@@ -1,11 +1,12 @@
-/*
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
  * Random traffic: every rank sends messages of random sizes to random ranks,
  * itself included, while it receives whatever comes. Each message carries the
  * number that its sender gave it, and a checksum over it all.
  *
  * Usage: stress [messages per rank [seed]]
- *
- * SPDX-License-Identifier: BSD-3-Clause
  */
 
 #include "check.h"
@@ -29,31 +30,31 @@ typedef struct {
 } stress_header_t;
 
 typedef struct {
-    char        *buffer;
+    char       *buffer;
     MPI_Request request;
 } stress_slot_t;
 
 typedef struct {
     stress_slot_t slots[STRESS_SLOTS];
-    uint64_t      *sent;     /* To each rank */
-    uint64_t      *received; /* From each rank */
-    char          *in;
+    uint64_t     *sent;     /* To each rank */
+    uint64_t     *received; /* From each rank */
+    char         *in;
     uint64_t      random;
 } stress_t;
 
 static uint64_t stress_checksum(const stress_header_t *header)
 {
-    const uint64_t *words = (const uint64_t*)(header + 1);
-    uint64_t sum          = STRESS_FNV_INIT ^ header->number;
-    size_t length         = header->length - sizeof(*header);
-    size_t i;
+    const uint64_t *words  = (const uint64_t *)(header + 1);
+    uint64_t        sum    = STRESS_FNV_INIT ^ header->number;
+    size_t          length = header->length - sizeof(*header);
+    size_t          i;
 
     sum = (sum ^ header->length) * STRESS_FNV_MUL;
     for (i = 0; i < length / sizeof(*words); ++i) {
         sum = (sum ^ words[i]) * STRESS_FNV_MUL;
     }
     for (i *= sizeof(*words); i < length; ++i) {
-        sum = (sum ^ ((const unsigned char*)words)[i]) * STRESS_FNV_MUL;
+        sum = (sum ^ ((const unsigned char *)words)[i]) * STRESS_FNV_MUL;
     }
     return sum;
 }
@@ -79,9 +80,9 @@ static size_t stress_size(stress_t *stress)
 
 static void stress_receive(stress_t *stress, MPI_Status *probed)
 {
-    stress_header_t *header = (stress_header_t*)stress->in;
-    int source              = probed->MPI_SOURCE;
-    int count;
+    stress_header_t *header = (stress_header_t *)stress->in;
+    int              source = probed->MPI_SOURCE;
+    int              count;
 
     MPI_Get_count(probed, MPI_BYTE, &count);
     MPI_Recv(stress->in, count, MPI_BYTE, source, STRESS_TAG, MPI_COMM_WORLD,
@@ -103,7 +104,7 @@ static void stress_receive(stress_t *stress, MPI_Status *probed)
 static void stress_poll(stress_t *stress)
 {
     MPI_Status status;
-    int there;
+    int        there;
 
     MPI_Iprobe(MPI_ANY_SOURCE, STRESS_TAG, MPI_COMM_WORLD, &there, &status);
     if (there) {
@@ -114,7 +115,7 @@ static void stress_poll(stress_t *stress)
 static stress_slot_t *stress_free_slot(stress_t *stress, int index)
 {
     stress_slot_t *slot = &stress->slots[index % STRESS_SLOTS];
-    int done            = 0;
+    int            done = 0;
 
     MPI_Test(&slot->request, &done, MPI_STATUS_IGNORE);
     while (!done) {
@@ -126,24 +127,24 @@ static stress_slot_t *stress_free_slot(stress_t *stress, int index)
 
 static void stress_send(stress_t *stress, int index)
 {
-    stress_slot_t *slot     = stress_free_slot(stress, index);
-    stress_header_t *header = (stress_header_t*)slot->buffer;
-    int target              = check_random(&stress->random) % check_size;
-    size_t size             = stress_size(stress);
+    stress_slot_t   *slot   = stress_free_slot(stress, index);
+    stress_header_t *header = (stress_header_t *)slot->buffer;
+    int              target = check_random(&stress->random) % check_size;
+    size_t           size   = stress_size(stress);
 
     header->number = stress->sent[target]++;
     header->length = size;
     check_fill(header + 1, size - sizeof(*header), stress->random);
     header->checksum = stress_checksum(header) ^ check_corrupt;
-    MPI_Isend(slot->buffer, size, MPI_BYTE, target, STRESS_TAG,
-              MPI_COMM_WORLD, &slot->request);
+    MPI_Isend(slot->buffer, size, MPI_BYTE, target, STRESS_TAG, MPI_COMM_WORLD,
+              &slot->request);
 }
 
 static void stress_drain(stress_t *stress)
 {
-    uint64_t *expected = check_alloc(check_size * sizeof(*expected));
+    uint64_t   *expected = check_alloc(check_size * sizeof(*expected));
     MPI_Request request;
-    int rank, index, done = 0;
+    int         rank, index, done = 0;
 
     /* Rank n learns how many messages each rank has sent to it */
     MPI_Ialltoall(stress->sent, 1, MPI_UINT64_T, expected, 1, MPI_UINT64_T,
@@ -172,7 +173,7 @@ static void stress_drain(stress_t *stress)
 static void stress_init(stress_t *stress, uint64_t seed)
 {
     size_t counts = check_size * sizeof(*stress->sent);
-    int i;
+    int    i;
 
     stress->random   = check_seed(seed, check_rank, 0);
     stress->sent     = check_alloc(counts);
@@ -182,8 +183,8 @@ static void stress_init(stress_t *stress, uint64_t seed)
     memset(stress->received, 0, counts);
     for (i = 0; i < STRESS_SLOTS; ++i) {
         stress->slots[i].request = MPI_REQUEST_NULL;
-        stress->slots[i].buffer  = check_alloc(STRESS_MAX +
-                                               sizeof(stress_header_t));
+        stress->slots[i].buffer =
+                check_alloc(STRESS_MAX + sizeof(stress_header_t));
     }
 }
 
@@ -202,12 +203,11 @@ static void stress_cleanup(stress_t *stress)
 int main(int argc, char **argv)
 {
     stress_t stress;
-    int messages, i;
+    int      messages, i;
 
     check_init(&argc, &argv);
     messages = (argc > 1) ? atoi(argv[1]) : STRESS_MESSAGES;
-    stress_init(&stress, (argc > 2) ? strtoul(argv[2], NULL, 0) :
-                                      STRESS_SEED);
+    stress_init(&stress, (argc > 2) ? strtoul(argv[2], NULL, 0) : STRESS_SEED);
     for (i = 0; i < messages; ++i) {
         stress_send(&stress, i);
         stress_poll(&stress);

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the functional tests share: where things are, how to load the transport,
 # watchdogs, cleaning up. To be sourced by a script in the folder above.
 #
@@ -14,7 +15,6 @@ XSHM_SRC=${XSHM_SRC:-$(cd "$FUNC_DIR/../.." && pwd)}
 XSHM_BUILD=${XSHM_BUILD:-$XSHM_SRC/build}
 XSHM_INSTALL=${XSHM_INSTALL:-$XSHM_SRC/install}
 FUNC_BIN=$XSHM_BUILD/test/functional
-MPI_BIN=$XSHM_BUILD/test/mpi
 FUNC_TL=${XSHM_TEST_TL:-xshm}
 
 # A test that takes longer hangs. Far above what any of them needs.

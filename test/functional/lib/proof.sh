@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The proof that a run used the transport under test and nothing else. To be
 # sourced after func.sh.
 #

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Test results in TAP, for bash. To be sourced.
 #
 #   tap_run NAME COMMAND...   "ok" if COMMAND succeeds; its output is shown as
