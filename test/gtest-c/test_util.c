@@ -9,6 +9,8 @@
 
 #include "test_util.h"
 
+#include <uct/xshm/service/service.h>
+
 #include <ucs/debug/log.h>
 
 #include <dirent.h>
@@ -172,6 +174,17 @@ void xshm_test_failed(const char *what, const char *file, int line)
     _assert_true(0, what, file, line);
 }
 
+/* cmocka's handlers would go on with the next test in the other process */
+static void xshm_test_reset_signals(void)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGSYS};
+    size_t           i;
+
+    for (i = 0; i < XSHM_TEST_ARRAY_SIZE(signals); ++i) {
+        signal(signals[i], SIG_DFL);
+    }
+}
+
 void xshm_test_peer_start(xshm_test_peer_t *peer,
                           void (*func)(int fd, void *arg), void *arg)
 {
@@ -185,6 +198,7 @@ void xshm_test_peer_start(xshm_test_peer_t *peer,
     if (peer->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         xshm_test_is_peer = 1;
+        xshm_test_reset_signals();
         close(fds[0]);
         func(fds[1], arg);
         _exit(EXIT_SUCCESS);
@@ -298,6 +312,9 @@ void xshm_test_log_show(void)
 
 static int xshm_test_select_device(void **state)
 {
+    /* A test that failed may have left it running */
+    xshm_service_stop();
+    xshm_test_log_clear();
     xshm_test_device = *state;
     return 0;
 }
