@@ -14,8 +14,8 @@
  *
  * It must work where UCX does not, so it is not linked with UCX and uses no
  * code of the transport: it makes the same system calls itself. Facts are
- * collected first, then printed, as text or as JSON. They are collected once
- * and live as long as the program: nothing is freed.
+ * collected first, then printed, as text or as JSON. All texts that are made
+ * live until the end, in one place.
  */
 
 /** Most facts of a section, and most limits */
@@ -71,13 +71,16 @@ typedef struct xshm_info {
 } xshm_info_t;
 
 
-/** Format a text into new memory. Ends the program if there is none. */
+/** Format a text. It lives until the end. */
 char *xshm_info_format(const char *fmt, ...)
         __attribute__((format(printf, 1, 2)));
 
 /** Read the first line of a small file.
- *  @return New memory, or NULL with errno set. */
+ *  @return A text that lives until the end, or NULL with errno set. */
 char *xshm_info_read_line(const char *path);
+
+/** The path without links. @return A text that lives until the end, or NULL. */
+char *xshm_info_real_path(const char *path);
 
 /** Add a fact. The texts are not copied. */
 void xshm_info_add(xshm_info_section_t *section, const char *name,

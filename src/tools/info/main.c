@@ -11,10 +11,15 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <obstack.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
+
+/* For the obstack */
+#define obstack_chunk_alloc malloc
+#define obstack_chunk_free  free
 
 /* Exit status */
 enum {
@@ -24,45 +29,57 @@ enum {
 };
 
 
+/* All texts. It ends the program if there is no memory left. */
+static struct obstack xshm_info_texts;
+
+
 char *xshm_info_format(const char *fmt, ...)
 {
-    char   *text;
     va_list ap;
-    int     length;
 
     va_start(ap, fmt);
-    length = vasprintf(&text, fmt, ap);
+    obstack_vprintf(&xshm_info_texts, fmt, ap);
     va_end(ap);
-    if (length < 0) {
-        fprintf(stderr, "xshm_info: no memory left\n");
-        exit(XSHM_INFO_EXIT_FAILURE);
+    obstack_1grow(&xshm_info_texts, '\0');
+    return obstack_finish(&xshm_info_texts);
+}
+
+char *xshm_info_real_path(const char *path)
+{
+    char *real = realpath(path, NULL);
+    char *copy;
+
+    if (real == NULL) {
+        return NULL;
     }
 
-    return text;
+    copy = xshm_info_format("%s", real);
+    free(real);
+    return copy;
 }
 
 char *xshm_info_read_line(const char *path)
 {
-    char   *line = NULL;
-    size_t  size = 0;
-    ssize_t length;
-    FILE   *file;
+    char  *line = NULL;
+    char  *copy = NULL;
+    size_t size = 0;
+    FILE  *file;
 
     file = fopen(path, "re");
     if (file == NULL) {
         return NULL;
     }
 
-    length = getline(&line, &size, file);
-    fclose(file);
-    if (length < 0) {
-        free(line);
+    if (getline(&line, &size, file) < 0) {
         errno = ENODATA;
-        return NULL;
+    } else {
+        line[strcspn(line, "\n")] = '\0';
+        copy                      = xshm_info_format("%s", line);
     }
 
-    line[strcspn(line, "\n")] = '\0';
-    return line;
+    free(line);
+    fclose(file);
+    return copy;
 }
 
 void xshm_info_add(xshm_info_section_t *section, const char *name,
@@ -126,19 +143,34 @@ static void xshm_info_version(void)
            PACKAGE_VERSION, XSHM_UCX_VERSION_STRING);
 }
 
-static int xshm_info_run(int is_json)
+static int xshm_info_print(const xshm_info_t *info, int is_json)
 {
-    static xshm_info_t info;
-
-    xshm_info_collect(&info);
     if (!is_json) {
-        xshm_info_print_text(&info);
-    } else if (!xshm_info_print_json(&info)) {
-        return XSHM_INFO_EXIT_FAILURE;
+        xshm_info_print_text(info);
+    } else if (!xshm_info_print_json(info)) {
+        return 0;
     }
 
     if (fflush(stdout) != 0) {
         fprintf(stderr, "xshm_info: cannot write: %m\n");
+        return 0;
+    }
+
+    return 1;
+}
+
+static int xshm_info_run(int is_json)
+{
+    xshm_info_t info = {0};
+    int         is_printed;
+
+    obstack_exit_failure = XSHM_INFO_EXIT_FAILURE;
+    obstack_init(&xshm_info_texts);
+    xshm_info_collect(&info);
+    is_printed = xshm_info_print(&info, is_json);
+    obstack_free(&xshm_info_texts, NULL);
+
+    if (!is_printed) {
         return XSHM_INFO_EXIT_FAILURE;
     }
 

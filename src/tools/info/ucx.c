@@ -11,7 +11,6 @@
 
 #include <dlfcn.h>
 #include <libgen.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,7 +38,7 @@ typedef struct xshm_info_ucx {
 /* Folder of this program, or of any path. */
 static char *xshm_info_folder(const char *path)
 {
-    char *real = realpath(path, NULL);
+    char *real = xshm_info_real_path(path);
 
     return (real == NULL) ? NULL : dirname(real);
 }
@@ -135,7 +134,7 @@ static const char *xshm_info_find_library(const char *bindir)
         path = xshm_info_join(XSHM_INFO_MODULEDIR, XSHM_INFO_LIBRARY);
     }
 
-    real = (path == NULL) ? NULL : realpath(path, NULL);
+    real = (path == NULL) ? NULL : xshm_info_real_path(path);
     return (real == NULL) ? path : real;
 }
 
@@ -145,7 +144,7 @@ static int xshm_info_is_in_path_list(const char *list, const char *folder)
     char *entry, *real;
 
     while ((entry = strsep(&rest, ":")) != NULL) {
-        real = realpath(entry, NULL);
+        real = xshm_info_real_path(entry);
         if ((real != NULL) && !strcmp(real, folder)) {
             return 1;
         }
