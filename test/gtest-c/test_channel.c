@@ -641,6 +641,7 @@ int main(void)
             cmocka_unit_test(test_stop_with_open_channels)};
 
     xshm_test_log_start();
+    xshm_test_reset = xshm_service_stop;
     return xshm_test_run_on_devices("channel", tests,
                                     XSHM_TEST_ARRAY_SIZE(tests));
 }

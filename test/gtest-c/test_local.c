@@ -598,6 +598,7 @@ int main(void)
             cmocka_unit_test(test_unknown_channel)};
 
     xshm_test_log_start();
+    xshm_test_reset = xshm_service_stop;
     return xshm_test_run_on_devices("local", tests,
                                     XSHM_TEST_ARRAY_SIZE(tests));
 }

@@ -9,8 +9,6 @@
 
 #include "test_util.h"
 
-#include <uct/xshm/service/service.h>
-
 #include <ucs/debug/log.h>
 
 #include <dirent.h>
@@ -39,6 +37,8 @@
 const char *const xshm_test_devices[] = {"local", NULL};
 
 const char *xshm_test_device = "local";
+
+void (*xshm_test_reset)(void);
 
 static int xshm_test_is_peer;
 
@@ -312,8 +312,9 @@ void xshm_test_log_show(void)
 
 static int xshm_test_select_device(void **state)
 {
-    /* A test that failed may have left it running */
-    xshm_service_stop();
+    if (xshm_test_reset != NULL) {
+        xshm_test_reset();
+    }
     xshm_test_log_clear();
     xshm_test_device = *state;
     return 0;

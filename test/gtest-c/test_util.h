@@ -128,6 +128,9 @@ extern const char *const xshm_test_devices[];
 /** The device of the test that runs */
 extern const char *xshm_test_device;
 
+/** Called before each test: a test that failed may have left something running */
+extern void (*xshm_test_reset)(void);
+
 /** Run each test on each device, as one group */
 int xshm_test_run_on_devices(const char *group, const struct CMUnitTest *tests,
                              size_t num_tests);

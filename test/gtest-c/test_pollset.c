@@ -1,0 +1,265 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The set of channels that an interface polls.
+ */
+
+#include "test_util.h"
+
+/* Not in the core library, and small: compiled here */
+#include <uct/xshm/base/pollset.c>
+
+#include <stdlib.h>
+
+
+#define TEST_NUM_CHANNELS 1024
+#define TEST_NUM_STEPS    20000
+
+
+/* Channels whose ring is one line; "received" is set by the tests */
+typedef struct test_channels {
+    xshm_pollset_t     set;
+    xshm_rx_t         *rx;
+    xshm_abi_record_t *lines;
+    uint8_t           *is_in;
+    xshm_test_random_t random;
+} test_channels_t;
+
+
+static void test_init(test_channels_t *channels)
+{
+    unsigned i;
+
+    xshm_test_random_init(&channels->random);
+    channels->rx    = calloc(TEST_NUM_CHANNELS, sizeof(*channels->rx));
+    channels->lines = calloc(TEST_NUM_CHANNELS, sizeof(*channels->lines));
+    channels->is_in = calloc(TEST_NUM_CHANNELS, 1);
+    for (i = 0; i < TEST_NUM_CHANNELS; ++i) {
+        channels->rx[i].ring.pos = (const uint8_t *)&channels->lines[i];
+        channels->rx[i].ring.lap = XSHM_ABI_LAP_FIRST;
+    }
+    xshm_pollset_init(&channels->set);
+}
+
+static void test_cleanup(test_channels_t *channels)
+{
+    xshm_pollset_cleanup(&channels->set);
+    free(channels->rx);
+    free(channels->lines);
+    free(channels->is_in);
+}
+
+static void test_add(test_channels_t *channels, unsigned index)
+{
+    assert_int_equal(xshm_pollset_add(&channels->set, &channels->rx[index]),
+                     UCS_OK);
+    channels->is_in[index] = 1;
+}
+
+static void test_add_all(test_channels_t *channels)
+{
+    unsigned i;
+
+    for (i = 0; i < TEST_NUM_CHANNELS; ++i) {
+        test_add(channels, i);
+    }
+}
+
+/* Each channel that was added is there once, and nothing else */
+static void test_check(const test_channels_t *channels)
+{
+    uint8_t *seen  = calloc(TEST_NUM_CHANNELS, 1);
+    unsigned count = channels->set.num_hot + channels->set.num_cold;
+    unsigned i, index;
+
+    for (i = 0; i < count; ++i) {
+        index = (unsigned)(((i < channels->set.num_hot) ?
+                                    channels->set.hot[i] :
+                                    channels->set
+                                            .cold[i - channels->set.num_hot]
+                                            .rx) -
+                           channels->rx);
+        assert_true(index < TEST_NUM_CHANNELS);
+        ++seen[index];
+    }
+
+    assert_memory_equal(seen, channels->is_in, TEST_NUM_CHANNELS);
+    assert_true(count <= channels->set.capacity || count == 0);
+    assert_true((channels->set.next_cold < channels->set.num_cold) ||
+                (channels->set.next_cold == 0));
+    free(seen);
+}
+
+static void
+test_set_message(test_channels_t *channels, unsigned index, int is_there)
+{
+    channels->lines[index].lap = is_there ? XSHM_ABI_LAP_FIRST : 0;
+}
+
+static void test_empty(void **state)
+{
+    xshm_pollset_t set;
+
+    xshm_pollset_init(&set);
+    assert_null(xshm_pollset_any(&set));
+    xshm_pollset_cool(&set);
+    assert_int_equal(set.num_hot + set.num_cold, 0);
+    xshm_pollset_cleanup(&set);
+}
+
+static void test_new_is_hot(void **state)
+{
+    test_channels_t channels;
+
+    test_init(&channels);
+    test_add_all(&channels);
+    assert_int_equal(channels.set.num_hot, TEST_NUM_CHANNELS);
+    test_check(&channels);
+    test_cleanup(&channels);
+}
+
+/* Those with messages since the last time stay hot */
+static void test_cool(void **state)
+{
+    test_channels_t channels;
+    unsigned        i;
+
+    test_init(&channels);
+    test_add_all(&channels);
+    for (i = 0; i < TEST_NUM_CHANNELS; i += 4) {
+        ++channels.rx[i].received;
+    }
+
+    xshm_pollset_cool(&channels.set);
+    assert_int_equal(channels.set.num_hot, TEST_NUM_CHANNELS / 4);
+    assert_int_equal(channels.set.num_cold, TEST_NUM_CHANNELS * 3 / 4);
+    test_check(&channels);
+
+    xshm_pollset_cool(&channels.set);
+    assert_int_equal(channels.set.num_hot, 0);
+    test_check(&channels);
+    test_cleanup(&channels);
+}
+
+/* Every cold channel gets its turn: each is found within as many calls as there
+ * are cold channels */
+static void test_each_gets_its_turn(void **state)
+{
+    test_channels_t channels;
+    xshm_rx_t      *found;
+    unsigned        i, turns;
+
+    test_init(&channels);
+    test_add_all(&channels);
+    xshm_pollset_cool(&channels.set);
+    for (i = 0; i < TEST_NUM_CHANNELS; ++i) {
+        assert_null(xshm_pollset_next_cold(&channels.set));
+    }
+
+    for (i = 0; i < TEST_NUM_CHANNELS; i += 7) {
+        test_set_message(&channels, i, 1);
+        found = NULL;
+        for (turns = channels.set.num_cold; (turns > 0) && (found == NULL);
+             --turns) {
+            found = xshm_pollset_next_cold(&channels.set);
+        }
+        assert_ptr_equal(found, &channels.rx[i]);
+        assert_ptr_equal(channels.set.hot[channels.set.num_hot - 1], found);
+        test_set_message(&channels, i, 0);
+        test_check(&channels);
+    }
+    test_cleanup(&channels);
+}
+
+static const xshm_rx_t *test_wanted;
+
+static int test_match(const xshm_rx_t *rx)
+{
+    return rx == test_wanted;
+}
+
+static void test_find(void **state)
+{
+    test_channels_t channels;
+    unsigned        i;
+
+    test_init(&channels);
+    test_add_all(&channels);
+    for (i = 0; i < TEST_NUM_CHANNELS; i += 2) {
+        ++channels.rx[i].received;
+    }
+    xshm_pollset_cool(&channels.set);
+    for (i = 0; i < TEST_NUM_CHANNELS; ++i) {
+        test_wanted = &channels.rx[i];
+        assert_ptr_equal(xshm_pollset_find(&channels.set, test_match),
+                         test_wanted);
+    }
+    test_wanted = NULL;
+    assert_null(xshm_pollset_find(&channels.set, test_match));
+    test_cleanup(&channels);
+}
+
+static void test_random_step(test_channels_t *channels)
+{
+    unsigned index =
+            xshm_test_random_below(&channels->random, TEST_NUM_CHANNELS);
+
+    switch (xshm_test_random_below(&channels->random, 8)) {
+    case 0:
+        xshm_pollset_cool(&channels->set);
+        break;
+    case 1:
+    case 2:
+        ++channels->rx[index].received;
+        test_set_message(channels, index, index & 1);
+        break;
+    case 3:
+    case 4:
+        if (channels->set.num_cold > 0) {
+            (void)xshm_pollset_next_cold(&channels->set);
+        }
+        break;
+    default:
+        if (channels->is_in[index]) {
+            xshm_pollset_remove(&channels->set, &channels->rx[index]);
+            channels->is_in[index] = 0;
+        } else {
+            test_add(channels, index);
+        }
+        break;
+    }
+}
+
+static void test_random(void **state)
+{
+    test_channels_t channels;
+    xshm_rx_t      *rx;
+    unsigned        i;
+
+    test_init(&channels);
+    for (i = 0; i < xshm_test_scale(TEST_NUM_STEPS); ++i) {
+        test_random_step(&channels);
+        test_check(&channels);
+    }
+
+    while ((rx = xshm_pollset_any(&channels.set)) != NULL) {
+        xshm_pollset_remove(&channels.set, rx);
+        channels.is_in[rx - channels.rx] = 0;
+    }
+    test_check(&channels);
+    test_cleanup(&channels);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_empty),
+            cmocka_unit_test(test_new_is_hot),
+            cmocka_unit_test(test_cool),
+            cmocka_unit_test(test_each_gets_its_turn),
+            cmocka_unit_test(test_find),
+            cmocka_unit_test(test_random)};
+
+    return cmocka_run_group_tests_name("pollset", tests, NULL, NULL);
+}
