@@ -453,7 +453,8 @@ static void kill_round(kill_survivor_t *survivor, uint64_t number)
     kill_live_for(survivor, KILL_MAX_LIFE * random() / RAND_MAX);
     kill(victim->pid, SIGKILL);
     waitpid(victim->pid, NULL, 0);
-    kill_step(survivor);
+    /* Its last words may make us connect only now */
+    kill_wait_for_companion(survivor);
     if ((victim->ep != NULL) && survivor->options->expect_errors) {
         kill_wait_for_failure(survivor);
     }
@@ -461,7 +462,8 @@ static void kill_round(kill_survivor_t *survivor, uint64_t number)
         uct_ep_destroy(victim->ep);
         victim->ep = NULL;
     }
-    kill_wait_for_companion(survivor);
+    /* Whatever it still says comes too late */
+    victim->number = number + 1;
 }
 
 static void kill_measure(kill_size_t *size)

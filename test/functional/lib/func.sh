@@ -32,7 +32,7 @@ func_bail_out() {
 func_cleanup() {
     local pid
     for pid in $(jobs -p); do
-        kill -KILL "$pid" 2>/dev/null || true
+        kill "$pid" 2>/dev/null || true
     done
     rm -rf "$FUNC_WORK"
 }
@@ -63,6 +63,12 @@ func_find_library() {
 # Run a command with the transport loaded and a watchdog behind it
 func_run() {
     env "${FUNC_ENV[@]}" timeout --kill-after=10 "$FUNC_WATCHDOG" "$@"
+}
+
+# The same in the background, with "&": $! is the watchdog, which passes a
+# SIGTERM on
+func_start() {
+    exec env "${FUNC_ENV[@]}" timeout --kill-after=10 "$FUNC_WATCHDOG" "$@"
 }
 
 # What the transport claims: wakeup, errors, registration, zcopy
