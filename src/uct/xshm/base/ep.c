@@ -8,6 +8,7 @@
 #endif
 
 #include "ep.h"
+#include "../platform/fdset.h"
 
 #include <ucs/arch/cpu.h>
 #include <ucs/debug/log.h>
@@ -40,6 +41,17 @@ static void xshm_ep_update_ring(xshm_ep_t *ep)
                 !xshm_ep_must_wait(ep)) ? &tx->ring : &xshm_ring_tx_none;
 }
 
+/* No request waits any more */
+static void xshm_ep_stop_waiting(xshm_ep_t *ep)
+{
+    ucs_list_del(&ep->waiting);
+    ucs_list_head_init(&ep->waiting);
+    if (ucs_list_is_empty(&ep->peer->waiting)) {
+        ucs_list_del(&ep->peer->blocked);
+        ucs_list_head_init(&ep->peer->blocked);
+    }
+}
+
 static UCS_CLASS_INIT_FUNC(xshm_ep_t, const uct_ep_params_t *params)
 {
     xshm_iface_t *iface = ucs_derived_of(params->iface, xshm_iface_t);
@@ -55,8 +67,9 @@ static UCS_CLASS_INIT_FUNC(xshm_ep_t, const uct_ep_params_t *params)
         return status;
     }
 
-    self->status      = UCS_OK;
-    self->is_sending  = 0;
+    self->status     = UCS_OK;
+    self->is_sending = 0;
+    self->is_gone_p  = NULL;
     ucs_queue_head_init(&self->pending);
     ucs_list_head_init(&self->waiting);
     ucs_list_head_init(&self->failed);
@@ -67,7 +80,17 @@ static UCS_CLASS_INIT_FUNC(xshm_ep_t, const uct_ep_params_t *params)
 
 static UCS_CLASS_CLEANUP_FUNC(xshm_ep_t)
 {
+    /* A forked child has no shared memory, and no thread to give it to */
+    if (xshm_fdset_is_child()) {
+        return;
+    }
+
+    if (self->is_gone_p != NULL) {
+        *self->is_gone_p = 1;
+    }
+
     xshm_ep_pending_purge(&self->super.super, NULL, NULL);
+    xshm_ep_stop_waiting(self);
     xshm_peer_finish_flushes(self->peer, self, UCS_ERR_CANCELED);
     ucs_list_del(&self->failed);
     ucs_list_del(&self->list);
@@ -291,6 +314,8 @@ ucs_status_t xshm_ep_am_zcopy(uct_ep_h tl_ep, uint8_t id, const void *header,
     void *dst;
 
     UCT_CHECK_AM_ID(id);
+    UCT_CHECK_LENGTH(header_length, 0, xshm_ep_iface(ep)->config.max_hdr,
+                     "am_zcopy header");
     UCT_CHECK_LENGTH(size, 0, xshm_ep_iface(ep)->config.seg_size, "am_zcopy");
 
     status = xshm_ep_reserve(ep, lines, &dst);
@@ -346,22 +371,12 @@ xshm_ep_pending_add(uct_ep_h tl_ep, uct_pending_req_t *req, unsigned flags)
     return UCS_OK;
 }
 
-/* No request waits any more */
-static void xshm_ep_stop_waiting(xshm_ep_t *ep)
-{
-    ucs_list_del(&ep->waiting);
-    ucs_list_head_init(&ep->waiting);
-    if (ucs_list_is_empty(&ep->peer->waiting)) {
-        ucs_list_del(&ep->peer->blocked);
-        ucs_list_head_init(&ep->peer->blocked);
-    }
-}
-
 ucs_status_t xshm_ep_send_pending(xshm_ep_t *ep)
 {
     uct_pending_req_priv_queue_t *priv;
     uct_pending_req_t *req;
     ucs_status_t status;
+    int is_gone = 0;
 
     /* The callback may use the request for something else, so it is not in
      * the queue meanwhile */
@@ -371,8 +386,14 @@ ucs_status_t xshm_ep_send_pending(xshm_ep_t *ep)
     req  = ucs_container_of(priv, uct_pending_req_t, priv);
 
     ep->is_sending = 1;
+    ep->is_gone_p  = &is_gone;
     xshm_ep_update_ring(ep);
     status         = req->func(req);
+    if (is_gone) {
+        return UCS_OK;
+    }
+
+    ep->is_gone_p  = NULL;
     ep->is_sending = 0;
 
     if (status != UCS_OK) {
@@ -479,8 +500,15 @@ void xshm_ep_report_failure(xshm_ep_t *ep)
     xshm_iface_t *iface = xshm_ep_iface(ep);
     ucs_status_t status = ep->status;
     ucs_status_t handler_status;
+    int is_gone         = 0;
 
+    ep->is_gone_p = &is_gone;
     xshm_peer_finish_flushes(ep->peer, ep, status);
+    if (is_gone) {
+        return;
+    }
+
+    ep->is_gone_p  = NULL;
     handler_status = uct_iface_handle_ep_err(&iface->super.super,
                                              &ep->super.super, status);
     if (handler_status != UCS_OK) {

@@ -25,6 +25,8 @@ typedef struct xshm_ep {
     ucs_list_link_t  failed;      /**< In xshm_iface_t::failed */
     ucs_status_t     status;      /**< Error, if it has failed */
     int              is_sending;  /**< A pending request is being sent */
+    int              *is_gone_p;  /**< Whom to tell that it was destroyed while
+                                       the user's code ran, or NULL */
 } xshm_ep_t;
 
 

@@ -10,6 +10,7 @@
 #include "ep.h"
 #include "iface.h"
 #include "md.h"
+#include "../platform/fdset.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/debug/memtrack_int.h>
@@ -44,7 +45,7 @@ ucs_config_field_t xshm_iface_config_table[] = {
 
     {"SEG_SIZE", "auto",
      "Longest message that is sent in one piece. At most about 3/8 of the\n"
-     "ring; \"auto\" is 8 KiB, or less for a small ring.",
+     "ring; \"auto\" is 16 KiB, or less for a small ring.",
      ucs_offsetof(xshm_iface_config_t, seg_size), UCS_CONFIG_TYPE_MEMUNITS},
 
     {"MAX_SHORT", "auto",
@@ -132,7 +133,7 @@ xshm_iface_query(uct_iface_h tl_iface, uct_iface_attr_t *attr)
     attr->cap.am.max_short       = iface->config.max_short;
     attr->cap.am.max_bcopy       = iface->config.seg_size;
     attr->cap.am.max_zcopy       = iface->config.seg_size;
-    attr->cap.am.max_hdr         = iface->config.seg_size / 2;
+    attr->cap.am.max_hdr         = iface->config.max_hdr;
     attr->cap.am.max_iov         = XSHM_IFACE_MAX_IOV;
     attr->cap.am.opt_zcopy_align = 1;
     attr->cap.am.align_mtu       = 1;
@@ -208,33 +209,63 @@ static ucs_status_t xshm_iface_flush(uct_iface_h tl_iface, unsigned flags,
 }
 
 /* Give a message to its handler from a copy of its own, which the handler may
- * keep */
-static UCS_F_NOINLINE void
-xshm_iface_deliver_copy(xshm_iface_t *iface, xshm_rx_t *rx,
-                        const xshm_abi_record_t *record)
+ * keep. @return Zero if there is no memory: the message stays. */
+static int xshm_iface_deliver_desc(xshm_iface_t *iface, xshm_rx_t *rx,
+                                   const xshm_abi_record_t *record)
 {
-    uct_recv_desc_t **desc;
+    void *headroom, *data, *obj;
     ucs_status_t status;
-    void *obj, *data;
 
     obj = ucs_mpool_get(&iface->desc_mp);
     if (obj == NULL) {
-        ucs_error("xshm: cannot allocate a buffer for a message of %u bytes: "
-                  "it is lost", record->size);
-        return;
+        return 0;
     }
 
-    data = UCS_PTR_BYTE_OFFSET(obj, sizeof(*desc) + iface->rx_headroom);
+    headroom = UCS_PTR_BYTE_OFFSET(obj, sizeof(uct_recv_desc_t*));
+    data     = UCS_PTR_BYTE_OFFSET(headroom, iface->rx_headroom);
     memcpy(data, xshm_ring_rx_payload(&rx->ring), record->size);
-    status = uct_iface_invoke_am(&iface->super, record->id, data, record->size,
-                                 UCT_CB_PARAM_FLAG_DESC);
+    status   = uct_iface_invoke_am(&iface->super, record->id, data,
+                                   record->size, UCT_CB_PARAM_FLAG_DESC);
     if (status == UCS_INPROGRESS) {
-        uct_recv_desc(UCS_PTR_BYTE_OFFSET(data, -(ptrdiff_t)
-                                          iface->rx_headroom)) =
-                &iface->release_desc;
+        uct_recv_desc(headroom) = &iface->release_desc;
     } else {
         ucs_mpool_put(obj);
     }
+
+    return 1;
+}
+
+/* The same for a message of a peer with larger settings than ours: such a copy
+ * is ours only */
+static int xshm_iface_deliver_large(xshm_iface_t *iface, xshm_rx_t *rx,
+                                    const xshm_abi_record_t *record)
+{
+    void *data = ucs_malloc(record->size, "xshm_large");
+
+    if (data == NULL) {
+        return 0;
+    }
+
+    memcpy(data, xshm_ring_rx_payload(&rx->ring), record->size);
+    uct_iface_invoke_am(&iface->super, record->id, data, record->size, 0);
+    ucs_free(data);
+    return 1;
+}
+
+static int xshm_iface_deliver_copy(xshm_iface_t *iface, xshm_rx_t *rx,
+                                   const xshm_abi_record_t *record)
+{
+    int is_delivered;
+
+    is_delivered = (record->size <= iface->config.seg_size) ?
+                   xshm_iface_deliver_desc(iface, rx, record) :
+                   xshm_iface_deliver_large(iface, rx, record);
+    if (!is_delivered) {
+        ucs_debug("xshm: no memory to copy a message of %u bytes: it waits",
+                  record->size);
+    }
+
+    return is_delivered;
 }
 
 /* A peer that broke the rules is not read any more */
@@ -267,14 +298,16 @@ xshm_iface_deliver_long(xshm_iface_t *iface, xshm_rx_t *rx,
         return 0;
     }
 
-    if (record->size > iface->config.seg_size) {
+    if (record->size > rx->max_payload) {
         xshm_iface_violation(iface, rx, record);
         xshm_iface_end_rx(iface, rx);
         return 0;
     }
 
     if (iface->config.copy_out) {
-        xshm_iface_deliver_copy(iface, rx, record);
+        if (!xshm_iface_deliver_copy(iface, rx, record)) {
+            return 0;
+        }
     } else {
         uct_iface_invoke_am(&iface->super, record->id,
                             (void*)xshm_ring_rx_payload(&rx->ring),
@@ -430,10 +463,16 @@ static void xshm_iface_report_failed(xshm_iface_t *iface)
 
 static unsigned xshm_iface_dispatch_pending(xshm_iface_t *iface)
 {
+    UCS_LIST_HEAD(blocked);
     unsigned count = 0;
-    xshm_peer_t *peer, *tmp;
+    xshm_peer_t *peer;
 
-    ucs_list_for_each_safe(peer, tmp, &iface->blocked, blocked) {
+    /* A peer that is destroyed meanwhile leaves whatever list it is in */
+    ucs_list_splice_tail(&blocked, &iface->blocked);
+    ucs_list_head_init(&iface->blocked);
+    while (!ucs_list_is_empty(&blocked)) {
+        peer = ucs_list_extract_head(&blocked, xshm_peer_t, blocked);
+        ucs_list_add_tail(&iface->blocked, &peer->blocked);
         count += xshm_peer_dispatch(peer);
     }
 
@@ -584,7 +623,7 @@ xshm_iface_config_size(const char *name, size_t value, size_t auto_value,
     return UCS_OK;
 }
 
-#define XSHM_IFACE_DEFAULT_SEG_SIZE   8192
+#define XSHM_IFACE_DEFAULT_SEG_SIZE   16384
 #define XSHM_IFACE_DEFAULT_MAX_SHORT  2048
 
 static ucs_status_t xshm_iface_config_sizes(xshm_iface_t *iface,
@@ -611,6 +650,7 @@ static ucs_status_t xshm_iface_config_sizes(xshm_iface_t *iface,
     }
 
     iface->config.seg_lines = xshm_ring_lines(iface->config.seg_size);
+    iface->config.max_hdr   = iface->config.seg_size / 2;
     return xshm_iface_config_size("MAX_SHORT", config->max_short,
                                   XSHM_IFACE_DEFAULT_MAX_SHORT,
                                   iface->config.seg_size,
@@ -775,6 +815,11 @@ static void xshm_iface_close_mailbox(xshm_iface_t *iface)
 static UCS_CLASS_CLEANUP_FUNC(xshm_iface_t)
 {
     xshm_rx_t *rx;
+
+    /* A forked child has nothing of the transport but this process' memory */
+    if (xshm_fdset_is_child()) {
+        return;
+    }
 
     uct_base_iface_progress_disable(&self->super.super,
                                     UCT_PROGRESS_SEND | UCT_PROGRESS_RECV);

@@ -77,6 +77,7 @@ typedef struct xshm_iface {
         size_t           ring_size;   /**< Bytes */
         size_t           seg_size;    /**< Longest message, bytes */
         size_t           max_short;   /**< Longest short message, bytes */
+        size_t           max_hdr;     /**< Longest header of am_zcopy, bytes */
         uint32_t         seg_lines;   /**< Lines of the longest message */
         unsigned         max_poll;    /**< Messages of a channel at a time */
         unsigned         yield_after; /**< Empty calls, or 0: never */

@@ -200,6 +200,8 @@ unsigned xshm_peer_dispatch(xshm_peer_t *peer)
     ucs_status_t status;
     xshm_ep_t *ep;
 
+    /* The user's code may destroy all endpoints */
+    ++peer->refs;
     while (!ucs_list_is_empty(&peer->waiting)) {
         ep     = ucs_list_head(&peer->waiting, xshm_ep_t, waiting);
         status = xshm_ep_send_pending(ep);
@@ -209,11 +211,13 @@ unsigned xshm_peer_dispatch(xshm_peer_t *peer)
 
         /* The others to this peer in turn */
         ++count;
-        if (!ucs_list_is_empty(&ep->waiting)) {
+        if (!ucs_list_is_empty(&peer->waiting) &&
+            (ucs_list_head(&peer->waiting, xshm_ep_t, waiting) == ep)) {
             ucs_list_del(&ep->waiting);
             ucs_list_add_tail(&peer->waiting, &ep->waiting);
         }
     }
+    xshm_peer_put(peer);
 
     return count;
 }

@@ -4,6 +4,7 @@
  */
 
 #include "rx.h"
+#include "../platform/fdset.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/sys/compiler.h>
@@ -81,6 +82,7 @@ static ucs_status_t xshm_rx_map(xshm_rx_t *rx, size_t data_size)
     xshm_ring_rx_init(&rx->ring,
                       UCS_PTR_BYTE_OFFSET(rx->mem->data, XSHM_ABI_RING_OFFSET),
                       layout.ring_size, rx->mem->ret);
+    rx->max_payload = layout.max_payload;
     return UCS_OK;
 }
 
@@ -169,6 +171,11 @@ static void xshm_rx_do_release(xshm_work_t *work)
 
 void xshm_rx_release(xshm_rx_t *rx)
 {
+    /* A forked child has no thread to give it to */
+    if (xshm_fdset_is_child()) {
+        return;
+    }
+
     xshm_mailbox_forget(rx->mailbox, &rx->event);
     xshm_service_post(&rx->release, xshm_rx_do_release);
 }

@@ -5,6 +5,7 @@
 
 #include "tx.h"
 #include "channel.h"
+#include "../platform/fdset.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/sys/compiler.h>
@@ -193,6 +194,11 @@ static void xshm_tx_do_abort(xshm_work_t *work)
 
 void xshm_tx_close(xshm_tx_t *tx)
 {
+    /* A forked child has none of the memory, and no thread to give it to */
+    if (xshm_fdset_is_child()) {
+        return;
+    }
+
     xshm_mailbox_forget(tx->mailbox, &tx->event);
     if (tx->state == XSHM_TX_IDLE) {
         xshm_tx_free(tx);
@@ -219,7 +225,9 @@ void xshm_tx_handle_accepted(xshm_tx_t *tx)
 void xshm_tx_handle_closed(xshm_tx_t *tx, xshm_reason_t reason,
                            uint32_t version)
 {
-    tx->service.reason  = reason;
+    /* Without a reason it would not have ended */
+    tx->service.reason  = (reason == XSHM_REASON_NONE) ? XSHM_REASON_GONE :
+                                                         reason;
     tx->service.version = version;
     xshm_tx_answered(tx);
     if (!tx->service.is_closed) {

@@ -13,7 +13,10 @@
 #include <time.h>
 
 
-#define XSHM_NSEC_PER_SEC 1000000000l
+#define XSHM_NSEC_PER_SEC        1000000000l
+
+/* "inf" is a time, too: a year, in seconds */
+#define XSHM_MAILBOX_MAX_TIMEOUT 31536000.0
 
 
 /* All open mailboxes of this process */
@@ -85,6 +88,8 @@ xshm_mailbox_create(xshm_platform_t *platform, xshm_mailbox_t **mailbox_p)
 
 static void xshm_mailbox_deadline(double timeout, struct timespec *deadline)
 {
+    timeout = (timeout < XSHM_MAILBOX_MAX_TIMEOUT) ? timeout :
+                                                     XSHM_MAILBOX_MAX_TIMEOUT;
     clock_gettime(CLOCK_MONOTONIC, deadline);
     deadline->tv_sec  += (time_t)timeout;
     deadline->tv_nsec += (long)((timeout - (time_t)timeout) *

@@ -137,8 +137,16 @@ static ucs_status_t xshm_service_watch(int fd)
     return UCS_OK;
 }
 
+static void xshm_service_close_fds(void)
+{
+    xshm_fdset_close(xshm_service.wake_fd);
+    xshm_fdset_close(xshm_service.epoll_fd);
+}
+
 static ucs_status_t xshm_service_open_fds(void)
 {
+    ucs_status_t status;
+
     xshm_service.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (xshm_service.epoll_fd < 0) {
         goto err;
@@ -151,7 +159,11 @@ static ucs_status_t xshm_service_open_fds(void)
     }
 
     xshm_fdset_add(xshm_service.wake_fd);
-    return xshm_service_watch(xshm_service.wake_fd);
+    status = xshm_service_watch(xshm_service.wake_fd);
+    if (status != UCS_OK) {
+        xshm_service_close_fds();
+    }
+    return status;
 
 err_close_epoll:
     xshm_fdset_close(xshm_service.epoll_fd);
@@ -159,12 +171,6 @@ err:
     ucs_error("xshm: cannot open the service's descriptors: %m. If there are "
               "too many open files, raise ulimit -n");
     return UCS_ERR_IO_ERROR;
-}
-
-static void xshm_service_close_fds(void)
-{
-    xshm_fdset_close(xshm_service.wake_fd);
-    xshm_fdset_close(xshm_service.epoll_fd);
 }
 
 static void xshm_service_close_platforms(void)
@@ -322,6 +328,11 @@ xshm_platform_t *xshm_service_platform(const xshm_platform_ops_t *ops)
 
 void xshm_service_post(xshm_work_t *work, void (*func)(xshm_work_t *work))
 {
+    /* A forked child has no thread for it */
+    if (xshm_fdset_is_child()) {
+        return;
+    }
+
     work->func = func;
     pthread_mutex_lock(&xshm_service.lock);
     ucs_queue_push(&xshm_service.work, &work->elem);

@@ -22,6 +22,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 
@@ -33,6 +34,9 @@
 
 /* When to try again what was refused for lack of room or descriptors */
 #define XSHM_LOCAL_RETRY_MS      10
+
+/* How often a peer may hang up on the same request: about a second */
+#define XSHM_LOCAL_MAX_HANGUPS   100
 
 
 static int xshm_local_probe(char *reason, size_t max)
@@ -250,6 +254,30 @@ static xshm_reason_t xshm_local_link_reason(ucs_status_t status)
            XSHM_REASON_GONE : XSHM_REASON_RESOURCE;
 }
 
+static uint64_t xshm_local_now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return ((uint64_t)now.tv_sec * 1000) + ((uint64_t)now.tv_nsec / 1000000);
+}
+
+static void xshm_local_set_retry(xshm_local_t *local)
+{
+    local->retry_time = xshm_local_now_ms() + XSHM_LOCAL_RETRY_MS;
+}
+
+/* The channel is in no list */
+static void
+xshm_local_conn_ask_later(xshm_local_t *local, xshm_local_conn_t *conn)
+{
+    if (ucs_list_is_empty(&local->retries)) {
+        xshm_local_set_retry(local);
+    }
+
+    ucs_list_add_tail(&local->retries, &conn->list);
+}
+
 /* Ask for a channel, which is in no list. Later, if there is no room now. */
 static void xshm_local_conn_ask(xshm_local_t *local, xshm_local_conn_t *conn)
 {
@@ -258,15 +286,17 @@ static void xshm_local_conn_ask(xshm_local_t *local, xshm_local_conn_t *conn)
 
     status = xshm_local_link_get(local, conn->request.target.process, &link);
     if (status == UCS_OK) {
+        status = xshm_local_link_request(link, conn);
+    }
+
+    if (status == UCS_OK) {
         conn->link = link;
         ucs_list_add_tail(&link->conns, &conn->list);
-        xshm_local_link_send(link, XSHM_LOCAL_MSG_REQUEST, conn,
-                             XSHM_REASON_NONE);
         return;
     }
 
     conn->link = NULL;
-    ucs_list_add_tail(&local->retries, &conn->list);
+    xshm_local_conn_ask_later(local, conn);
     if (status != UCS_ERR_NO_RESOURCE) {
         xshm_local_conn_report(conn, xshm_local_link_reason(status), 0);
     }
@@ -299,14 +329,16 @@ static ucs_status_t xshm_local_connect(xshm_platform_t *platform,
 }
 
 /* A channel whose request may have been lost with a link that the other side
- * closed, because it did not need it any more, is asked for again. */
+ * closed, because it did not need it any more, is asked for again; but not for
+ * ever, if the other side hangs up each time. */
 void xshm_local_handle_link_down(xshm_local_conn_t *conn)
 {
     xshm_local_t *local = (xshm_local_t*)conn->super.platform;
 
     ucs_list_head_init(&conn->list);
-    if (conn->super.is_sender && (conn->state == XSHM_LOCAL_CONN_PENDING)) {
-        ucs_list_add_tail(&local->retries, &conn->list);
+    if (conn->super.is_sender && (conn->state == XSHM_LOCAL_CONN_PENDING) &&
+        (++conn->num_hangups < XSHM_LOCAL_MAX_HANGUPS)) {
+        xshm_local_conn_ask_later(local, conn);
         return;
     }
 
@@ -342,7 +374,7 @@ static void xshm_local_accept(xshm_conn_t *super)
     xshm_local_conn_t *conn = (xshm_local_conn_t*)super;
 
     conn->state = XSHM_LOCAL_CONN_ACCEPTED;
-    xshm_local_link_send(conn->link, XSHM_LOCAL_MSG_ACCEPT, conn,
+    xshm_local_link_send(conn->link, XSHM_LOCAL_MSG_ACCEPT, conn->channel, 0,
                          XSHM_REASON_NONE);
 }
 
@@ -357,7 +389,8 @@ static void xshm_local_refuse(xshm_conn_t *super, xshm_reason_t reason)
 {
     xshm_local_conn_t *conn = (xshm_local_conn_t*)super;
 
-    xshm_local_link_send(conn->link, XSHM_LOCAL_MSG_REFUSE, conn, reason);
+    xshm_local_link_send(conn->link, XSHM_LOCAL_MSG_REFUSE, conn->channel, 0,
+                         reason);
     xshm_local_conn_free(conn);
 }
 
@@ -366,8 +399,8 @@ static void xshm_local_disconnect(xshm_conn_t *super)
     xshm_local_conn_t *conn = (xshm_local_conn_t*)super;
 
     if (conn->link != NULL) {
-        xshm_local_link_send(conn->link, XSHM_LOCAL_MSG_CLOSE, conn,
-                             XSHM_REASON_NONE);
+        xshm_local_link_send(conn->link, XSHM_LOCAL_MSG_CLOSE, conn->channel,
+                             conn->super.is_sender, XSHM_REASON_NONE);
     }
 
     xshm_local_conn_free(conn);
@@ -390,23 +423,41 @@ xshm_local_conn_find(xshm_local_link_t *link, const xshm_local_msg_t *msg)
     return NULL;
 }
 
+/* Once until there are descriptors again */
+static void xshm_local_complain_deaf(xshm_local_t *local)
+{
+    if (!local->is_deaf) {
+        ucs_error("xshm: cannot accept a peer: too many open files. Raise "
+                  "their number (ulimit -n)");
+        local->is_deaf = 1;
+    }
+}
+
 static void xshm_local_handle_request(xshm_local_link_t *link,
                                       const xshm_local_msg_t *msg, int *fds)
 {
     xshm_local_t *local = link->local;
     xshm_local_conn_t *conn;
 
-    if ((fds[0] < 0) || (fds[1] < 0) || !msg->by_sender ||
-        (xshm_local_conn_find(link, msg) != NULL)) {
+    if (!msg->by_sender || (xshm_local_conn_find(link, msg) != NULL)) {
         ucs_warn("xshm: a peer's request for channel %u is malformed: its "
                  "socket is closed", msg->channel);
         link->is_broken = 1;
         return;
     }
 
+    /* The kernel drops what this process has no descriptor for */
+    if ((fds[0] < 0) || (fds[1] < 0)) {
+        xshm_local_complain_deaf(local);
+        xshm_local_link_send(link, XSHM_LOCAL_MSG_REFUSE, msg->channel, 0,
+                             XSHM_REASON_RESOURCE);
+        return;
+    }
+
     conn = xshm_local_conn_new(local, msg->channel, 0);
     if (conn == NULL) {
-        link->is_broken = 1;
+        xshm_local_link_send(link, XSHM_LOCAL_MSG_REFUSE, msg->channel, 0,
+                             XSHM_REASON_RESOURCE);
         return;
     }
 
@@ -443,7 +494,7 @@ static void xshm_local_handle_version(xshm_local_link_t *link,
              msg->version, XSHM_ABI_VERSION);
 
     if (msg->type != XSHM_LOCAL_MSG_REFUSE) {
-        xshm_local_link_send(link, XSHM_LOCAL_MSG_REFUSE, NULL,
+        xshm_local_link_send(link, XSHM_LOCAL_MSG_REFUSE, msg->channel, 0,
                              XSHM_REASON_VERSION);
     }
 
@@ -495,6 +546,22 @@ void xshm_local_handle_msg(xshm_local_link_t *link, const xshm_local_msg_t *msg,
     }
 }
 
+/* Else the listener would be readable all the time */
+static void xshm_local_stop_listening(xshm_local_t *local)
+{
+    (void)xshm_local_poll_listener(local, EPOLL_CTL_DEL);
+    local->is_paused = 1;
+    xshm_local_set_retry(local);
+}
+
+static void xshm_local_listen_again(xshm_local_t *local)
+{
+    if (local->is_paused) {
+        local->is_paused = 0;
+        (void)xshm_local_poll_listener(local, EPOLL_CTL_ADD);
+    }
+}
+
 static void xshm_local_accept_peers(xshm_local_t *local)
 {
     int fd, i;
@@ -508,11 +575,10 @@ static void xshm_local_accept_peers(xshm_local_t *local)
         }
 
         if ((errno == EMFILE) || (errno == ENFILE)) {
-            ucs_error("xshm: cannot accept a peer: %m. Raise the number of "
-                      "open files (ulimit -n); peers wait until then");
-            /* Else the listener would be readable all the time */
-            local->is_deaf = 1;
-            (void)xshm_local_poll_listener(local, EPOLL_CTL_DEL);
+            xshm_local_complain_deaf(local);
+            xshm_local_stop_listening(local);
+        } else {
+            local->is_deaf = 0;
         }
         return;
     }
@@ -557,9 +623,9 @@ static int xshm_local_dispatch(xshm_platform_t *platform)
     struct epoll_event events[XSHM_LOCAL_MAX_EVENTS];
     int num_events, i;
 
-    if (local->is_deaf) {
-        local->is_deaf = 0;
-        (void)xshm_local_poll_listener(local, EPOLL_CTL_ADD);
+    if (xshm_local_now_ms() >= local->retry_time) {
+        xshm_local_listen_again(local);
+        xshm_local_retry(local);
     }
 
     num_events = epoll_wait(local->epoll_fd, events, XSHM_LOCAL_MAX_EVENTS, 0);
@@ -568,8 +634,7 @@ static int xshm_local_dispatch(xshm_platform_t *platform)
     }
 
     xshm_local_close_broken(local);
-    xshm_local_retry(local);
-    return (ucs_list_is_empty(&local->retries) && !local->is_deaf) ?
+    return (ucs_list_is_empty(&local->retries) && !local->is_paused) ?
            -1 : XSHM_LOCAL_RETRY_MS;
 }
 

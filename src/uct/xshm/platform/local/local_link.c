@@ -200,7 +200,7 @@ ucs_status_t xshm_local_link_get(xshm_local_t *local, uint64_t process,
 
     status = xshm_local_link_new(local, fd, process, 0, link_p);
     if (status == UCS_OK) {
-        xshm_local_link_send(*link_p, XSHM_LOCAL_MSG_HELLO, NULL,
+        xshm_local_link_send(*link_p, XSHM_LOCAL_MSG_HELLO, 0, 0,
                              XSHM_REASON_NONE);
     }
 
@@ -223,7 +223,6 @@ static void xshm_local_link_purge(xshm_local_link_t *link)
 
     while (!ucs_queue_is_empty(&link->out)) {
         out = ucs_queue_pull_elem_non_empty(&link->out, xshm_local_out_t, elem);
-        xshm_local_close_fds(out->fds);
         free(out);
     }
 }
@@ -279,7 +278,7 @@ static ucs_status_t xshm_local_link_write(xshm_local_link_t *link,
     struct iovec iov             = {.iov_base = msg, .iov_len = sizeof(*msg)};
     struct msghdr header         = {.msg_iov = &iov, .msg_iovlen = 1};
 
-    if (fds[0] >= 0) {
+    if (fds != NULL) {
         xshm_local_control_put(&header, &control, fds);
     }
 
@@ -307,12 +306,10 @@ static void xshm_local_link_want_room(xshm_local_link_t *link, int want_room)
     }
 }
 
-/* Keep a message, with descriptors of its own */
-static void xshm_local_link_keep(xshm_local_link_t *link,
-                                 const xshm_local_msg_t *msg, const int *fds)
+static void
+xshm_local_link_keep(xshm_local_link_t *link, const xshm_local_msg_t *msg)
 {
     xshm_local_out_t *out = malloc(sizeof(*out));
-    int i;
 
     if (out == NULL) {
         ucs_error("xshm: cannot allocate %zu bytes for a message to a peer",
@@ -322,49 +319,52 @@ static void xshm_local_link_keep(xshm_local_link_t *link,
     }
 
     out->msg = *msg;
-    for (i = 0; i < XSHM_LOCAL_NUM_FDS; ++i) {
-        out->fds[i] = (fds[i] < 0) ? -1 : fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
-        if (out->fds[i] >= 0) {
-            xshm_fdset_add(out->fds[i]);
-        } else if (fds[i] >= 0) {
-            ucs_error("xshm: cannot duplicate a descriptor: %m. If there are "
-                      "too many open files, raise ulimit -n");
-            link->is_broken = 1;
-        }
-    }
-
     ucs_queue_push(&link->out, &out->elem);
     xshm_local_link_want_room(link, 1);
 }
 
-void xshm_local_link_send(xshm_local_link_t *link, xshm_local_msg_type_t type,
-                          const xshm_local_conn_t *conn, xshm_reason_t reason)
+static void xshm_local_msg_init(xshm_local_msg_t *msg,
+                                const xshm_local_link_t *link,
+                                xshm_local_msg_type_t type)
 {
-    static const int no_fds[XSHM_LOCAL_NUM_FDS] = {-1, -1};
-    const int *fds                              = no_fds;
-    xshm_local_msg_t msg                        = {
-        .magic   = XSHM_LOCAL_MAGIC,
-        .version = XSHM_ABI_VERSION,
-        .type    = type,
-        .reason  = reason,
-        .process = link->local->super.process
-    };
+    memset(msg, 0, sizeof(*msg));
+    msg->magic   = XSHM_LOCAL_MAGIC;
+    msg->version = XSHM_ABI_VERSION;
+    msg->type    = type;
+    msg->process = link->local->super.process;
+}
 
-    if (conn != NULL) {
-        msg.channel   = conn->channel;
-        msg.by_sender = conn->super.is_sender;
-    }
+void xshm_local_link_send(xshm_local_link_t *link, xshm_local_msg_type_t type,
+                          uint32_t channel, int is_sender, xshm_reason_t reason)
+{
+    xshm_local_msg_t msg;
 
-    if (type == XSHM_LOCAL_MSG_REQUEST) {
-        msg.data_size = conn->request.data_size;
-        memcpy(msg.target, &conn->request.target, sizeof(msg.target));
-        fds           = conn->mem->fds;
-    }
+    xshm_local_msg_init(&msg, link, type);
+    msg.channel   = channel;
+    msg.by_sender = is_sender;
+    msg.reason    = reason;
 
     if (!ucs_queue_is_empty(&link->out) ||
-        (xshm_local_link_write(link, &msg, fds) == UCS_ERR_NO_RESOURCE)) {
-        xshm_local_link_keep(link, &msg, fds);
+        (xshm_local_link_write(link, &msg, NULL) == UCS_ERR_NO_RESOURCE)) {
+        xshm_local_link_keep(link, &msg);
     }
+}
+
+ucs_status_t xshm_local_link_request(xshm_local_link_t *link,
+                                     const xshm_local_conn_t *conn)
+{
+    xshm_local_msg_t msg;
+
+    if (!ucs_queue_is_empty(&link->out)) {
+        return UCS_ERR_NO_RESOURCE;
+    }
+
+    xshm_local_msg_init(&msg, link, XSHM_LOCAL_MSG_REQUEST);
+    msg.channel   = conn->channel;
+    msg.by_sender = 1;
+    msg.data_size = conn->request.data_size;
+    memcpy(msg.target, &conn->request.target, sizeof(msg.target));
+    return xshm_local_link_write(link, &msg, conn->mem->fds);
 }
 
 void xshm_local_link_flush(xshm_local_link_t *link)
@@ -373,13 +373,12 @@ void xshm_local_link_flush(xshm_local_link_t *link)
 
     while (!ucs_queue_is_empty(&link->out) && !link->is_broken) {
         out = ucs_queue_head_elem_non_empty(&link->out, xshm_local_out_t, elem);
-        if (xshm_local_link_write(link, &out->msg, out->fds) ==
+        if (xshm_local_link_write(link, &out->msg, NULL) ==
             UCS_ERR_NO_RESOURCE) {
             return;
         }
 
         ucs_queue_pull_non_empty(&link->out);
-        xshm_local_close_fds(out->fds);
         free(out);
     }
 
@@ -413,6 +412,17 @@ static void xshm_local_control_get(struct msghdr *header, int *fds)
     }
 }
 
+/* Is it a message, of whatever version? Others may have another length. */
+static int xshm_local_msg_is_valid(const xshm_local_msg_t *msg, ssize_t length)
+{
+    if ((length < (ssize_t)offsetof(xshm_local_msg_t, reason)) ||
+        (msg->magic != XSHM_LOCAL_MAGIC)) {
+        return 0;
+    }
+
+    return (msg->version != XSHM_ABI_VERSION) || (length == sizeof(*msg));
+}
+
 /* UCS_ERR_NO_PROGRESS: nothing to read now */
 static ucs_status_t
 xshm_local_link_read(xshm_local_link_t *link, xshm_local_msg_t *msg, int *fds)
@@ -427,19 +437,21 @@ xshm_local_link_read(xshm_local_link_t *link, xshm_local_msg_t *msg, int *fds)
     };
     ssize_t length;
 
-    length = recvmsg(link->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    memset(msg, 0, sizeof(*msg));
+    length = recvmsg(link->fd, &header,
+                     MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
     if (length < 0) {
         return ((errno == EAGAIN) || (errno == EINTR)) ?
                UCS_ERR_NO_PROGRESS : UCS_ERR_CONNECTION_RESET;
     }
 
+    xshm_local_control_get(&header, fds);
     if (length == 0) {
+        xshm_local_close_fds(fds);
         return UCS_ERR_CONNECTION_RESET;
     }
 
-    xshm_local_control_get(&header, fds);
-    if ((length != sizeof(*msg)) || (header.msg_flags & MSG_TRUNC) ||
-        (msg->magic != XSHM_LOCAL_MAGIC)) {
+    if (!xshm_local_msg_is_valid(msg, length)) {
         ucs_warn("xshm: a peer sent %zd bytes that are no message of ours: "
                  "its socket is closed", length);
         xshm_local_close_fds(fds);
@@ -456,7 +468,8 @@ void xshm_local_link_receive(xshm_local_link_t *link)
     ucs_status_t status;
     int i;
 
-    for (i = 0; i < XSHM_LOCAL_MAX_MSGS_PER_TURN; ++i) {
+    /* What comes on a link that is to be closed is asked for again */
+    for (i = 0; (i < XSHM_LOCAL_MAX_MSGS_PER_TURN) && !link->is_broken; ++i) {
         status = xshm_local_link_read(link, &msg, fds);
         if (status == UCS_ERR_NO_PROGRESS) {
             return;

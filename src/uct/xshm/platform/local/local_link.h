@@ -21,11 +21,10 @@
 typedef struct xshm_local xshm_local_t;
 
 
-/** A packet that did not go out at once */
+/** A message that did not go out at once: any but a REQUEST */
 typedef struct xshm_local_out {
     ucs_queue_elem_t elem;
     xshm_local_msg_t msg;
-    int              fds[XSHM_LOCAL_NUM_FDS]; /**< Own copies, or -1 */
 } xshm_local_out_t;
 
 
@@ -56,6 +55,7 @@ typedef struct xshm_local_conn {
     xshm_local_link_t       *link;   /**< NULL: none now */
     xshm_local_conn_state_t state;
     uint32_t                channel; /**< Number given by the sender */
+    unsigned                num_hangups; /**< Links lost while it was asked */
     xshm_request_t          request;
     xshm_local_mem_t        *mem;    /**< Sender: what is offered, until it
                                           was accepted */
@@ -72,7 +72,10 @@ struct xshm_local {
     ucs_list_link_t       retries;     /**< Channels to be asked for again */
     int                   listen_fd;
     int                   epoll_fd;
-    int                   is_deaf;     /**< No descriptor left to accept with */
+    int                   is_deaf;     /**< No descriptor left to accept with,
+                                            or for a peer's memory */
+    int                   is_paused;   /**< Does not listen until then */
+    uint64_t              retry_time;  /**< When to try again, milliseconds */
     uint32_t              next_channel;
 };
 
@@ -91,9 +94,19 @@ void xshm_local_link_close(xshm_local_link_t *link);
 /** Close the socket if nobody needs it */
 void xshm_local_link_release(xshm_local_link_t *link);
 
-/** Send a message about a channel; it is kept if it cannot go out now */
+/**
+ * Ask the other side for a channel.
+ *
+ * @return UCS_ERR_NO_RESOURCE: not now, ask again later.
+ */
+ucs_status_t xshm_local_link_request(xshm_local_link_t *link,
+                                     const xshm_local_conn_t *conn);
+
+/** Send a message about a channel; it is kept if it cannot go out now.
+ *  @a is_sender tells whether this side is the channel's sender. */
 void xshm_local_link_send(xshm_local_link_t *link, xshm_local_msg_type_t type,
-                          const xshm_local_conn_t *conn, xshm_reason_t reason);
+                          uint32_t channel, int is_sender,
+                          xshm_reason_t reason);
 
 /** Send what was kept */
 void xshm_local_link_flush(xshm_local_link_t *link);
@@ -101,8 +114,8 @@ void xshm_local_link_flush(xshm_local_link_t *link);
 /** Read all messages, at most a bounded number at a time */
 void xshm_local_link_receive(xshm_local_link_t *link);
 
-/** A message has arrived (implemented in local.c). @a fds belong to the
- *  callee, which sets those that it keeps to -1. */
+/** A message has arrived (implemented in local.c). The callee sets the
+ *  descriptors that it keeps to -1. */
 void xshm_local_handle_msg(xshm_local_link_t *link, const xshm_local_msg_t *msg,
                            int *fds);
 
