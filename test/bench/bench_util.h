@@ -29,6 +29,13 @@
 #define BENCH_INLINE   static inline __attribute__((always_inline))
 #define BENCH_NOINLINE static __attribute__((noinline))
 
+/* A function that keeps its name, by which callgrind is told what to count. */
+#if defined(__clang__)
+#define BENCH_COUNTED __attribute__((noinline))
+#else
+#define BENCH_COUNTED __attribute__((noinline, noclone))
+#endif
+
 
 __attribute__((noreturn)) static inline void bench_die(const char *what)
 {
@@ -170,6 +177,18 @@ static inline double bench_median(double *values, int count)
     qsort(values, count, sizeof(*values), bench_compare);
     return (count & 1) ? values[count / 2] :
                          ((values[(count / 2) - 1] + values[count / 2]) / 2);
+}
+
+/**
+ * What the machine does when nobody disturbs it: the lowest decile of many
+ * short blocks' times. A block in which one side had to give up its CPU says
+ * nothing, and on a busy machine these are more than half of the blocks.
+ * Sorts the values in place.
+ */
+static inline double bench_undisturbed(double *values, int count)
+{
+    qsort(values, count, sizeof(*values), bench_compare);
+    return values[count / 10];
 }
 
 /** Parse "A,B" (the CPUs of the two sides). */

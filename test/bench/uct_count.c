@@ -24,11 +24,10 @@ am_handler(void *arg, void *data, size_t length, unsigned flags)
     return UCS_OK;
 }
 
-/* Their names are what callgrind is told, so nothing may rename them. */
 void count_send(uct_ep_h ep);
 void count_receive(uct_worker_h worker, const volatile unsigned *received);
 
-__attribute__((noinline, noclone)) void count_send(uct_ep_h ep)
+BENCH_COUNTED void count_send(uct_ep_h ep)
 {
     ucs_status_t status = UCS_OK;
     unsigned     i;
@@ -39,7 +38,7 @@ __attribute__((noinline, noclone)) void count_send(uct_ep_h ep)
     utest_check(status, "uct_ep_am_short");
 }
 
-__attribute__((noinline, noclone)) void
+BENCH_COUNTED void
 count_receive(uct_worker_h worker, const volatile unsigned *received)
 {
     while (*received < BATCH) {

@@ -7,8 +7,8 @@
  * One interface receives. CHANNELS interfaces in P other processes each send
  * it one message and fall silent, but stay connected. Then the receiver's
  * progress is called, and nothing ever comes: prints one CSV line with the
- * time of a call, the median of many blocks. With --calls it is called just
- * so often, in idle_progress(), for callgrind to count.
+ * time of a call, the lowest decile of many blocks. With --calls it is called
+ * just so often, in idle_progress(), for callgrind to count.
  *
  * SPDX-License-Identifier: BSD-3-Clause
  */
@@ -131,11 +131,9 @@ static void child_start(const options_t *options, child_t *child,
     child->done = done[0];
 }
 
-/* Its name is what callgrind is told, so nothing may rename it. */
 unsigned idle_progress(uct_worker_h worker, unsigned calls);
 
-__attribute__((noinline, noclone)) unsigned
-idle_progress(uct_worker_h worker, unsigned calls)
+BENCH_COUNTED unsigned idle_progress(uct_worker_h worker, unsigned calls)
 {
     unsigned found = 0;
     unsigned i;
@@ -157,7 +155,7 @@ static void idle_time(const options_t *options, uct_worker_h worker)
         times[block] = (bench_now() - start) / BLOCK_SIZE;
     }
     printf("idle,%s,channels,%u,ns,%.2f\n", options->transport,
-           options->channels, bench_median(times, BLOCKS));
+           options->channels, bench_undisturbed(times, BLOCKS));
 }
 
 static void receiver_run(const options_t *options, child_t *children)
