@@ -51,7 +51,7 @@ static void xshm_md_close(uct_md_h md)
 static ucs_status_t xshm_md_query(uct_md_h md, uct_md_attr_t *attr)
 {
     attr->cap.flags            = UCT_MD_FLAG_REG;
-    attr->cap.max_alloc        = 0;
+    attr->cap.max_alloc        = ULONG_MAX;
     attr->cap.max_reg          = SIZE_MAX;
     attr->cap.reg_mem_types    = UCS_BIT(UCS_MEMORY_TYPE_HOST);
     attr->cap.alloc_mem_types  = 0;
