@@ -1,4 +1,7 @@
 # What can be done to the guests of a lab that is up, and with their files.
+#
+# See file LICENSE for terms.
+
 # shellcheck shell=bash
 
 lab_dom0() {
@@ -75,6 +78,6 @@ lab_fetch() {
     shift 2
 
     mkdir -p "$folder"
-    LAB_USER=root lab_exec "$machine" tar -cf - -- "$@" </dev/null |
+    LAB_USER=root lab_exec "$machine" tar -cf - "$@" </dev/null |
         tar -C "$folder" -xf -
 }

@@ -1,8 +1,11 @@
-# Builds what a lab boots, from Debian's packages, in $LAB_IMAGES/<key>:
+# Builds what a lab boots, from Debian's packages, in $LAB_CACHE/<key>:
 #   xen      the hypervisor            root.sqfs  the file system of dom0 and
 #   vmlinux  dom0's and the guests'               of all guests (read-only)
 #            kernel                    initrd/    what finds and mounts it
 # Nothing is installed: packages that would touch grub or init are unpacked.
+#
+# See file LICENSE for terms.
+
 # shellcheck shell=bash
 
 # What dom0 and the guests consist of; dependencies come by themselves.
@@ -192,7 +195,8 @@ lab_build_root() {
 }
 
 lab_build_image() {
-    local image=$1 work=$LAB_IMAGES/work
+    local image=$1 work
+    work=$(dirname "$image")/work
 
     rm -rf "$work"
     mkdir -p "$work/apt" "$work/image"
@@ -222,10 +226,10 @@ lab_build_keys() {
 lab_remove_old_images() {
     local image
 
-    for image in "$LAB_IMAGES"/*/; do
+    for image in "$LAB_CACHE"/*/; do
         image=$(basename "$image")
         [ "$image" != "$1" ] || continue
-        grep -qsx "$image" "$LAB_LABS"/*/image || rm -rf "${LAB_IMAGES:?}/$image"
+        grep -qsx "$image" "$LAB_LABS"/*/image || rm -rf "${LAB_CACHE:?}/$image"
     done
 }
 
@@ -233,13 +237,14 @@ lab_remove_old_images() {
 lab_require_image() {
     local key
 
-    lab_require_tools
-    mkdir -p "$LAB_IMAGES"
+    # what is printed here is not what the user's command prints
+    setup_packages lab >&2
+    mkdir -p "$LAB_CACHE"
     key=$(lab_image_key)
-    LAB_IMAGE=$LAB_IMAGES/$key
+    LAB_IMAGE=$LAB_CACHE/$key
 
     # labs that start at the same time build it once
-    exec {lab_lock}>"$LAB_IMAGES/lock"
+    exec {lab_lock}>"$LAB_CACHE/lock"
     flock "$lab_lock"
     lab_build_keys
     [ ! -d "$LAB_STATE" ] || echo "$key" >"$LAB_STATE/image"

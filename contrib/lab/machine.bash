@@ -1,4 +1,7 @@
 # One lab: QEMU with Xen, dom0 and the guests, and the folder of its state.
+#
+# See file LICENSE for terms.
+
 # shellcheck shell=bash
 
 lab_guests() {
@@ -36,7 +39,7 @@ lab_is_stopped() {
 
 # Settings of a lab that is up, for the commands that work with it.
 lab_load() {
-    [ -f "$LAB_STATE/settings" ] && lab_is_running ||
+    lab_is_running ||
         lab_fail "lab '$LAB_NAME' is not up; start it with: $LAB_PROGRAM up"
     # shellcheck disable=SC1091 # written by lab_write_settings
     . "$LAB_STATE/settings"

@@ -1,5 +1,8 @@
 # Working in the machines of a lab: ssh through QEMU's user network, which
 # forwards ports of the loopback to dom0 and, over dom0's bridge, to each guest.
+#
+# See file LICENSE for terms.
+
 # shellcheck shell=bash
 
 # What programs find in their environment, besides what is sent along.
