@@ -1,0 +1,251 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The running service of the device "local", and a peer that sends it anything,
+ * with and without descriptors. After each input the service must still answer,
+ * and have closed all that the input opened.
+ */
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memfd_create() and seals */
+#endif
+
+#include "fuzz_input.h"
+
+#include <uct/xshm/channel/rx.h>
+#include <uct/xshm/platform/fdset.h>
+#include <uct/xshm/platform/local/local.h>
+#include <uct/xshm/platform/local/local_wire.h>
+
+#include <ucs/debug/log.h>
+#include <ucs/sys/compiler.h>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+
+#define FUZZ_DATA_SIZE   (XSHM_ABI_RING_OFFSET + XSHM_ABI_RING_MIN_SIZE)
+#define FUZZ_MAX_FDS     3
+#define FUZZ_MAX_PACKETS 16
+#define FUZZ_PACKET_MAX  (2 * sizeof(xshm_local_msg_t))
+#define FUZZ_ANSWER_MSEC 30000
+#define FUZZ_CLEAN_TRIES 30000
+#define FUZZ_CLEAN_USEC  500
+
+
+enum {
+    FUZZ_PACKET_RAW     = 1 << 0, /* Not even the first words are right */
+    FUZZ_PACKET_TARGET  = 1 << 1, /* For our interface, with its token */
+    FUZZ_PACKET_GOOD_FD = 1 << 2, /* The right descriptors */
+    FUZZ_PACKET_LENGTH  = 1 << 3  /* Another length */
+};
+
+
+static xshm_mailbox_t *fuzz_mailbox;
+static int             fuzz_good_fds[XSHM_LOCAL_NUM_FDS];
+static int             fuzz_bad_fd;
+static unsigned        fuzz_num_fds;
+static int             fuzz_free_fd; /* The lowest number that is not in use */
+
+
+static ucs_log_func_rc_t
+fuzz_log_handler(const char *file, unsigned line, const char *function,
+                 ucs_log_level_t                   level,
+                 const ucs_log_component_config_t *component,
+                 const char *message, va_list ap)
+{
+    return UCS_LOG_FUNC_RC_STOP;
+}
+
+static int fuzz_memfd(size_t size, int seals, const xshm_abi_data_t *header)
+{
+    int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    fuzz_check((fd >= 0) && (posix_fallocate(fd, 0, size) == 0));
+    fuzz_check(pwrite(fd, header, sizeof(*header), 0) == sizeof(*header));
+    fuzz_check(fcntl(fd, F_ADD_SEALS, seals) == 0);
+    return fd;
+}
+
+static int fuzz_lowest_free_fd(void)
+{
+    int fd = dup(fuzz_bad_fd);
+
+    fuzz_check(fd >= 0);
+    close(fd);
+    return fd;
+}
+
+static void fuzz_start(void)
+{
+    const int       size_seals = F_SEAL_SHRINK | F_SEAL_GROW;
+    xshm_abi_data_t header     = {.magic       = XSHM_ABI_MAGIC,
+                                  .version     = XSHM_ABI_VERSION,
+                                  .ring_size   = XSHM_ABI_RING_MIN_SIZE,
+                                  .max_payload = 64,
+                                  .num_pages = FUZZ_DATA_SIZE / XSHM_ABI_PAGE_SIZE};
+
+    ucs_log_push_handler(fuzz_log_handler);
+    fuzz_check(xshm_service_start() == UCS_OK);
+    fuzz_check(xshm_mailbox_create(xshm_service_platform(&xshm_local_ops),
+                                   &fuzz_mailbox) == UCS_OK);
+    fuzz_good_fds[0] = fuzz_memfd(FUZZ_DATA_SIZE,
+                                  size_seals | F_SEAL_FUTURE_WRITE, &header);
+    fuzz_good_fds[1] = fuzz_memfd(XSHM_ABI_RETURN_SIZE, size_seals, &header);
+    fuzz_bad_fd      = open("/dev/null", O_RDWR | O_CLOEXEC);
+    fuzz_num_fds     = xshm_fdset_count();
+    fuzz_free_fd     = fuzz_lowest_free_fd();
+}
+
+static int fuzz_connect(void)
+{
+    struct sockaddr_un sockaddr;
+    socklen_t          length;
+    int                fd;
+
+    fd     = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    length = xshm_local_sockaddr(geteuid(), fuzz_mailbox->addr.process,
+                                 &sockaddr);
+    fuzz_check(connect(fd, (struct sockaddr *)&sockaddr, length) == 0);
+    return fd;
+}
+
+static void fuzz_send(int fd, const void *data, size_t length, const int *fds,
+                      unsigned num_fds)
+{
+    union {
+        struct cmsghdr header;
+        char           buffer[CMSG_SPACE(sizeof(int) * FUZZ_MAX_FDS)];
+    } control            = {{0}};
+    struct iovec  iov    = {.iov_base = (void *)data, .iov_len = length};
+    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    if (num_fds > 0) {
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type  = SCM_RIGHTS;
+        control.header.cmsg_len   = CMSG_LEN(sizeof(int) * num_fds);
+        memcpy(CMSG_DATA(&control.header), fds, sizeof(int) * num_fds);
+        header.msg_control    = control.buffer;
+        header.msg_controllen = CMSG_SPACE(sizeof(int) * num_fds);
+    }
+
+    /* The service may have hung up already */
+    (void)!sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void fuzz_send_packet(int fd, fuzz_input_t *input)
+{
+    union {
+        xshm_local_msg_t msg;
+        uint8_t          bytes[FUZZ_PACKET_MAX];
+    } packet        = {{0}};
+    unsigned flags  = (unsigned)fuzz_take(input, 1);
+    unsigned count  = (unsigned)fuzz_take(input, 1) % (FUZZ_MAX_FDS + 1);
+    size_t   length = sizeof(packet.msg);
+    int      fds[]  = {fuzz_good_fds[0], fuzz_good_fds[1], fuzz_bad_fd};
+    size_t   i;
+
+    for (i = 0; i < FUZZ_PACKET_MAX; ++i) {
+        packet.bytes[i] =
+                (i < sizeof(packet.msg)) ? (uint8_t)fuzz_take(input, 1) : 0;
+    }
+
+    if (!(flags & FUZZ_PACKET_RAW)) {
+        packet.msg.magic   = XSHM_LOCAL_MAGIC;
+        packet.msg.version = XSHM_ABI_VERSION;
+        packet.msg.type %= XSHM_LOCAL_MSG_CLOSE + 2;
+        packet.msg.channel %= 4;
+        packet.msg.by_sender %= 2;
+    }
+
+    if (flags & FUZZ_PACKET_TARGET) {
+        memcpy(packet.msg.target, &fuzz_mailbox->addr,
+               sizeof(fuzz_mailbox->addr));
+        packet.msg.data_size = FUZZ_DATA_SIZE;
+    }
+
+    if (!(flags & FUZZ_PACKET_GOOD_FD)) {
+        fds[flags % 2] = fuzz_bad_fd;
+    }
+
+    if (flags & FUZZ_PACKET_LENGTH) {
+        length = (size_t)fuzz_take(input, 1) % FUZZ_PACKET_MAX;
+    }
+
+    fuzz_send(fd, &packet, length, fds, count);
+}
+
+/* As an interface does, but without looking into the rings */
+static void fuzz_take_events(void)
+{
+    xshm_event_t *event;
+    unsigned      flags;
+    xshm_rx_t    *rx;
+
+    while ((flags = xshm_mailbox_take(fuzz_mailbox, &event)) != 0) {
+        fuzz_check((flags & ~(XSHM_EVENT_RX_NEW | XSHM_EVENT_RX_GONE)) == 0);
+        rx = ucs_container_of(event, xshm_rx_t, event);
+        xshm_rx_handle_event(rx, flags);
+        if (rx->is_gone) {
+            xshm_rx_release(rx);
+        }
+    }
+}
+
+/* The service gets to this packet after all those before */
+static void fuzz_expect_answer(void)
+{
+    xshm_local_msg_t msg    = {.magic     = XSHM_LOCAL_MAGIC,
+                               .version   = XSHM_ABI_VERSION,
+                               .type      = XSHM_LOCAL_MSG_REQUEST,
+                               .by_sender = 1};
+    struct pollfd    pollfd = {.events = POLLIN};
+
+    pollfd.fd = fuzz_connect();
+    fuzz_send(pollfd.fd, &msg, sizeof(msg), fuzz_good_fds, XSHM_LOCAL_NUM_FDS);
+    fuzz_check(poll(&pollfd, 1, FUZZ_ANSWER_MSEC) == 1);
+    fuzz_check(recv(pollfd.fd, &msg, sizeof(msg), 0) == sizeof(msg));
+    fuzz_check(msg.type == XSHM_LOCAL_MSG_REFUSE);
+    close(pollfd.fd);
+}
+
+/* All that was accepted is given up by the service in a while */
+static void fuzz_expect_clean(void)
+{
+    int i;
+
+    for (i = 0; (xshm_fdset_count() > fuzz_num_fds) ||
+                (fuzz_lowest_free_fd() > fuzz_free_fd);
+         ++i) {
+        fuzz_check(i < FUZZ_CLEAN_TRIES);
+        fuzz_take_events();
+        if (i > 0) {
+            usleep(FUZZ_CLEAN_USEC);
+        }
+    }
+
+    fuzz_take_events();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_input_t input = {data, size};
+    int          fd, i;
+
+    if (fuzz_mailbox == NULL) {
+        fuzz_start();
+    }
+
+    fd = fuzz_connect();
+    for (i = 0; (input.size > 0) && (i < FUZZ_MAX_PACKETS); ++i) {
+        fuzz_send_packet(fd, &input);
+        fuzz_take_events();
+    }
+
+    fuzz_expect_answer();
+    close(fd);
+    fuzz_expect_clean();
+    return 0;
+}

@@ -1,0 +1,142 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The producer of a ring whose consumer gives back anything: it never writes
+ * outside, never over what was not given back, and a wrong count ends it.
+ */
+
+#include "fuzz_input.h"
+
+#include <uct/xshm/ring/ring.h>
+
+
+#define FUZZ_RING_SIZE XSHM_ABI_RING_MIN_SIZE
+#define FUZZ_NUM_LINES (FUZZ_RING_SIZE / XSHM_ABI_LINE_SIZE)
+#define FUZZ_PATTERN   0xc5
+
+
+enum {
+    FUZZ_OP_GIVE,  /* Give back some of what was produced */
+    FUZZ_OP_COUNT, /* Any count */
+    FUZZ_OP_SEND,
+    FUZZ_OP_SEND_TOO, /* Sending is what is to be tested most */
+    FUZZ_OP_LAST
+};
+
+
+/* What the model knows: the count that was last given back rightly */
+typedef struct fuzz_producer {
+    xshm_ring_tx_t     tx;
+    xshm_abi_return_t *ret;
+    uint32_t           believed;
+    int                is_failed;
+} fuzz_producer_t;
+
+
+static uint8_t *fuzz_ring;
+static uint8_t *fuzz_ret;
+static uint64_t fuzz_dirty[FUZZ_NUM_LINES / 64];
+
+
+/* Is a count one that the producer may believe, now that it may look? */
+static int fuzz_is_right(const fuzz_producer_t *producer)
+{
+    return (producer->ret->consumed - producer->believed) <=
+           (producer->tx.produced - producer->believed);
+}
+
+static void fuzz_check_sent(const fuzz_producer_t *producer, uint8_t *payload,
+                            uint32_t lines)
+{
+    uint8_t *start = payload - XSHM_RING_HEADER_SIZE;
+
+    fuzz_check(!producer->is_failed);
+    fuzz_check(start >= fuzz_ring);
+    fuzz_check(start + ((size_t)lines * XSHM_ABI_LINE_SIZE) <=
+               fuzz_ring + FUZZ_RING_SIZE);
+    fuzz_check((producer->tx.produced - producer->tx.consumed) + lines +
+                       XSHM_RING_KEEP_LINES <=
+               FUZZ_NUM_LINES);
+}
+
+static void fuzz_send(fuzz_producer_t *producer, uint32_t size)
+{
+    xshm_abi_record_t record = {{.size = size, .type = XSHM_RECORD_AM}};
+    uint32_t          lines  = xshm_ring_lines(size);
+    uint8_t          *payload;
+
+    payload = (lines == 1) ? xshm_ring_tx_reserve_line(&producer->tx) :
+                             xshm_ring_tx_reserve(&producer->tx, lines);
+    if (payload == NULL) {
+        payload = xshm_ring_tx_reserve_slow(&producer->tx, lines);
+        if (producer->tx.violation && !producer->is_failed) {
+            fuzz_check(!fuzz_is_right(producer));
+            producer->is_failed = 1;
+        }
+    }
+
+    if (payload != NULL) {
+        fuzz_check_sent(producer, payload, lines);
+        memset(payload, FUZZ_PATTERN, size);
+        xshm_ring_tx_commit(&producer->tx, lines, record);
+        fuzz_check(*(uint64_t *)producer->tx.pos == 0 ||
+                   ((xshm_abi_record_t *)producer->tx.pos)->lap !=
+                           producer->tx.lap);
+    }
+
+    if (!producer->is_failed) {
+        producer->believed = producer->tx.consumed;
+    } else {
+        fuzz_check(producer->tx.room == 0);
+    }
+}
+
+static void fuzz_step(fuzz_producer_t *producer, fuzz_input_t *input)
+{
+    uint32_t pending = producer->tx.produced - producer->believed;
+    size_t   max     = xshm_ring_max_payload(FUZZ_RING_SIZE);
+
+    switch (fuzz_take(input, 1) % FUZZ_OP_LAST) {
+    case FUZZ_OP_GIVE:
+        producer->ret->consumed =
+                producer->believed +
+                ((uint32_t)fuzz_take(input, 1) % (pending + 1));
+        break;
+    case FUZZ_OP_COUNT:
+        producer->ret->consumed = (uint32_t)fuzz_take(input, 4);
+        break;
+    default:
+        fuzz_send(producer, (uint32_t)(fuzz_take(input, 2) % (max + 1)));
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_input_t    input    = {data, size};
+    fuzz_producer_t producer = {0};
+
+    if (fuzz_ring == NULL) {
+        fuzz_ring = fuzz_map(FUZZ_RING_SIZE, XSHM_ABI_PAGE_SIZE);
+        fuzz_ret  = fuzz_map(XSHM_ABI_RETURN_SIZE, XSHM_ABI_PAGE_SIZE);
+    }
+
+    memset(fuzz_ring, 0, FUZZ_RING_SIZE);
+    memset(fuzz_dirty, 0, sizeof(fuzz_dirty));
+    producer.ret = (xshm_abi_return_t *)fuzz_ret;
+    xshm_ring_tx_init(&producer.tx, fuzz_ring, FUZZ_RING_SIZE, fuzz_dirty,
+                      producer.ret);
+    producer.believed      = (uint32_t)fuzz_take(&input, 4);
+    producer.tx.produced   = producer.believed;
+    producer.tx.consumed   = producer.believed;
+    producer.ret->consumed = producer.believed;
+    while (input.size > 0) {
+        fuzz_step(&producer, &input);
+    }
+
+    if (!producer.is_failed) {
+        xshm_ring_tx_close(&producer.tx);
+    }
+    return 0;
+}
