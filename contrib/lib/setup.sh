@@ -59,11 +59,10 @@ setup_packages() {
         return
     fi
     xshm_say "installing by apt-get: ${missing[*]}"
-    if [ "$(id -u)" -ne 0 ]; then
-        # sudo asks for the password now, where it can be seen
-        xshm_as_root true ||
-            xshm_die "cannot become root by sudo: install the packages above" \
-                     "as root, and run me again"
+    # If sudo asks for the password, then now, where it can be seen
+    if ! xshm_can_be_root || ! xshm_as_root true; then
+        xshm_die "cannot become root: have somebody run" \
+                 "\"apt-get install ${missing[*]}\" as root, then run me again"
     fi
     xshm_quietly "apt-get update" "$SETUP_LOGS/apt-update.log" \
         setup_apt_get update ||

@@ -75,7 +75,8 @@ list_files() {
                 fi
             done
     else
-        find . \( -path ./build -o -path ./install \) -prune -o -type f -print
+        find . \( -path ./build -o -path ./install \) -prune -o \
+            -type f -printf '%P\n' | LC_ALL=C sort
     fi
 }
 
