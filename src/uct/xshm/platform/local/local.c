@@ -35,8 +35,8 @@
 /* When to try again what was refused for lack of room or descriptors */
 #define XSHM_LOCAL_RETRY_MS      10
 
-/* How often a peer may hang up on the same request: about a second */
-#define XSHM_LOCAL_MAX_HANGUPS   100
+/* How often a request is repeated: for some seconds */
+#define XSHM_LOCAL_MAX_RETRIES   300
 
 
 static int xshm_local_probe(char *reason, size_t max)
@@ -278,6 +278,12 @@ xshm_local_conn_ask_later(xshm_local_t *local, xshm_local_conn_t *conn)
     ucs_list_add_tail(&local->retries, &conn->list);
 }
 
+static int xshm_local_conn_may_retry(xshm_local_conn_t *conn)
+{
+    return conn->super.is_sender && (conn->state == XSHM_LOCAL_CONN_PENDING) &&
+           (++conn->num_retries < XSHM_LOCAL_MAX_RETRIES);
+}
+
 /* Ask for a channel, which is in no list. Later, if there is no room now. */
 static void xshm_local_conn_ask(xshm_local_t *local, xshm_local_conn_t *conn)
 {
@@ -297,7 +303,11 @@ static void xshm_local_conn_ask(xshm_local_t *local, xshm_local_conn_t *conn)
 
     conn->link = NULL;
     xshm_local_conn_ask_later(local, conn);
-    if (status != UCS_ERR_NO_RESOURCE) {
+
+    /* A link that the other side has just closed is replaced by a new one */
+    if ((status != UCS_ERR_NO_RESOURCE) &&
+        ((status != UCS_ERR_CONNECTION_RESET) ||
+         !xshm_local_conn_may_retry(conn))) {
         xshm_local_conn_report(conn, xshm_local_link_reason(status), 0);
     }
 }
@@ -336,8 +346,7 @@ void xshm_local_handle_link_down(xshm_local_conn_t *conn)
     xshm_local_t *local = (xshm_local_t*)conn->super.platform;
 
     ucs_list_head_init(&conn->list);
-    if (conn->super.is_sender && (conn->state == XSHM_LOCAL_CONN_PENDING) &&
-        (++conn->num_hangups < XSHM_LOCAL_MAX_HANGUPS)) {
+    if (xshm_local_conn_may_retry(conn)) {
         xshm_local_conn_ask_later(local, conn);
         return;
     }
@@ -483,6 +492,24 @@ static void xshm_local_handle_accept(xshm_local_conn_t *conn)
     conn->super.platform->sink->accepted(&conn->super);
 }
 
+/* What the peer is out of may be there again soon */
+static void
+xshm_local_handle_refuse(xshm_local_conn_t *conn, xshm_reason_t reason)
+{
+    xshm_local_t *local     = (xshm_local_t*)conn->super.platform;
+    xshm_local_link_t *link = conn->link;
+
+    if ((reason != XSHM_REASON_RESOURCE) || !xshm_local_conn_may_retry(conn)) {
+        xshm_local_conn_report(conn, reason, 0);
+        return;
+    }
+
+    ucs_list_del(&conn->list);
+    conn->link = NULL;
+    xshm_local_conn_ask_later(local, conn);
+    xshm_local_link_release(link);
+}
+
 /* Anything of another version: all that is sure is who speaks which one */
 static void xshm_local_handle_version(xshm_local_link_t *link,
                                       const xshm_local_msg_t *msg)
@@ -538,7 +565,7 @@ void xshm_local_handle_msg(xshm_local_link_t *link, const xshm_local_msg_t *msg,
         xshm_local_handle_accept(conn);
         break;
     case XSHM_LOCAL_MSG_REFUSE:
-        xshm_local_conn_report(conn, (xshm_reason_t)msg->reason, 0);
+        xshm_local_handle_refuse(conn, (xshm_reason_t)msg->reason);
         break;
     default:
         xshm_local_conn_report(conn, XSHM_REASON_GONE, 0);

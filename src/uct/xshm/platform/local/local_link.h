@@ -55,7 +55,7 @@ typedef struct xshm_local_conn {
     xshm_local_link_t       *link;   /**< NULL: none now */
     xshm_local_conn_state_t state;
     uint32_t                channel; /**< Number given by the sender */
-    unsigned                num_hangups; /**< Links lost while it was asked */
+    unsigned                num_retries;
     xshm_request_t          request;
     xshm_local_mem_t        *mem;    /**< Sender: what is offered, until it
                                           was accepted */
