@@ -319,6 +319,14 @@ static void test_other_version_long(void **state)
     test_expect_version(2 * sizeof(xshm_local_msg_t));
 }
 
+/* A name that nobody has, not even the same test that runs at the same time */
+static uint64_t test_new_process(void)
+{
+    static uint32_t count;
+
+    return ((uint64_t)getpid() << 32) | ++count;
+}
+
 /* We ask a raw peer */
 static xshm_tx_t *test_ask(test_local_t *local, uint64_t process)
 {
@@ -343,7 +351,7 @@ static int test_take_request(int listener, xshm_local_msg_t *request)
 /* The other way round: the peer refuses ours */
 static void test_refused_for_version(void **state)
 {
-    uint64_t         process = 0x1234;
+    uint64_t         process = test_new_process();
     xshm_local_msg_t msg;
     test_local_t     local;
     int              listener, fd;
@@ -373,11 +381,13 @@ static void test_refused_for_version(void **state)
     test_close(&local);
 }
 
-/* Whatever reason a peer gives, the channel ends and is freed */
-static void test_refused_with(uint32_t reason)
+/* Whatever reason a peer gives, the channel ends in the end, and is freed. Returns
+ * how often the peer was asked. */
+static unsigned test_refused_with(uint32_t reason)
 {
     unsigned         maps    = xshm_test_count_shared_maps();
-    uint64_t         process = 0x1235;
+    uint64_t         process = test_new_process();
+    unsigned         count   = 0;
     xshm_local_msg_t msg;
     test_local_t     local;
     int              listener, fd;
@@ -386,40 +396,79 @@ static void test_refused_with(uint32_t reason)
     test_open(&local);
     listener = xshm_raw_listen(process);
     tx       = test_ask(&local, process);
+    do {
+        fd            = test_take_request(listener, &msg);
+        msg.type      = XSHM_LOCAL_MSG_REFUSE;
+        msg.by_sender = 0;
+        msg.reason    = reason;
+        xshm_raw_send(fd, &msg, sizeof(msg), NULL, 0);
+        ++count;
+        xshm_test_side_wait(&local.side, (local.side.num_tx_gone ==
+                                          1) || xshm_raw_is_readable(listener));
+        close(fd);
+    } while (local.side.num_tx_gone == 0);
+
+    close(listener);
+    xshm_tx_log_failure(tx);
+    xshm_tx_close(tx);
+    xshm_test_wait(xshm_test_count_shared_maps() == maps);
+    test_close(&local);
+    return count;
+}
+
+/* It may have room a little later: it is asked again, but not for ever */
+static void test_reason_resource(void **state)
+{
+    uint64_t         process = test_new_process();
+    xshm_local_msg_t msg, again;
+    test_local_t     local;
+    int              listener, fd;
+    xshm_tx_t       *tx;
+
+    test_open(&local);
+    listener = xshm_raw_listen(process);
+    tx       = test_ask(&local, process);
     fd       = test_take_request(listener, &msg);
+    again    = msg;
 
     msg.type      = XSHM_LOCAL_MSG_REFUSE;
     msg.by_sender = 0;
-    msg.reason    = reason;
+    msg.reason    = XSHM_REASON_RESOURCE;
+    xshm_raw_send(fd, &msg, sizeof(msg), NULL, 0);
+    close(fd);
+
+    fd = test_take_request(listener, &msg);
+    assert_int_equal(msg.channel, again.channel);
+    msg.type      = XSHM_LOCAL_MSG_REFUSE;
+    msg.by_sender = 0;
+    msg.reason    = XSHM_REASON_INVALID;
     xshm_raw_send(fd, &msg, sizeof(msg), NULL, 0);
     xshm_test_side_wait(&local.side, local.side.num_tx_gone == 1);
-    xshm_tx_log_failure(tx);
     xshm_tx_close(tx);
     close(fd);
     close(listener);
-    xshm_test_wait(xshm_test_count_shared_maps() == maps);
     test_close(&local);
 }
 
-static void test_reason_resource(void **state)
+static void test_reason_invalid(void **state)
 {
-    test_refused_with(XSHM_REASON_RESOURCE);
+    assert_int_equal(test_refused_with(XSHM_REASON_INVALID), 1);
 }
 
 static void test_reason_none(void **state)
 {
-    test_refused_with(XSHM_REASON_NONE);
+    assert_int_equal(test_refused_with(XSHM_REASON_NONE), 1);
 }
 
 static void test_reason_unknown(void **state)
 {
-    test_refused_with(UINT32_MAX);
+    assert_int_equal(test_refused_with(UINT32_MAX), 1);
 }
 
 /* A peer that hangs up on every request is not asked all the time */
 static void test_hang_up(void **state)
 {
-    uint64_t         process = 0x1236;
+    uint64_t         process = test_new_process();
     unsigned         count   = 0;
     xshm_local_msg_t msg;
     test_local_t     local;
@@ -480,15 +529,36 @@ static void test_malformed(void **state)
     test_expect_closed(msg, sizeof(*msg), NULL, 0);
 }
 
+/* A request whose descriptors are missing is refused: the kernel may have dropped
+ * them because there were none left. The connection stays, for its channels. */
 static void test_request_without_fds(void **state)
 {
-    int               fds[3] = {0, 0, 0};
+    int              fds[1] = {0};
+    xshm_local_msg_t request, answer;
+    test_local_t     local;
+    unsigned         i;
+
+    test_open(&local);
+    xshm_raw_request(&request, &local.side.mailbox->addr);
+    for (i = 0; i < 2; ++i) {
+        xshm_raw_send(local.fd, &request, sizeof(request), fds, i);
+        xshm_raw_receive(local.fd, &answer);
+        assert_int_equal(answer.type, XSHM_LOCAL_MSG_REFUSE);
+        assert_int_equal(answer.reason, XSHM_REASON_RESOURCE);
+        assert_int_equal(answer.channel, request.channel);
+    }
+    xshm_test_wait(xshm_test_count_fds() == local.open_fds + 2);
+    test_close(&local);
+}
+
+/* Only a channel's sender may ask for it */
+static void test_request_by_receiver(void **state)
+{
+    int               fds[2] = {0, 0};
     xshm_iface_addr_t target = {.version = XSHM_ABI_VERSION};
     xshm_local_msg_t  msg;
 
     xshm_raw_request(&msg, &target);
-    test_expect_closed(&msg, sizeof(msg), NULL, 0);
-    test_expect_closed(&msg, sizeof(msg), fds, 1);
     msg.by_sender = 0;
     test_expect_closed(&msg, sizeof(msg), fds, 2);
 }
@@ -592,6 +662,7 @@ int main(void)
             cmocka_unit_test(test_hang_up),
             cmocka_unit_test(test_malformed),
             cmocka_unit_test(test_request_without_fds),
+            cmocka_unit_test(test_request_by_receiver),
             cmocka_unit_test(test_unwanted_fds),
             cmocka_unit_test(test_empty_packet_with_fds),
             cmocka_unit_test(test_same_channel_twice),

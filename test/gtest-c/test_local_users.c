@@ -19,7 +19,6 @@
 
 
 #define TEST_OTHER_USER 54321
-#define TEST_PROCESS    0x5a5a
 
 
 static void test_become_other_user(void)
@@ -64,15 +63,17 @@ static void test_peer_squat(int fd, void *arg)
 {
     struct sockaddr_un sockaddr;
     xshm_local_msg_t   msg;
+    uint64_t           process;
     socklen_t          length;
     int                listener, accepted;
 
     test_become_other_user();
-    length   = xshm_local_sockaddr(0, TEST_PROCESS, &sockaddr);
+    process  = (uint64_t)getpid();
+    length   = xshm_local_sockaddr(0, process, &sockaddr);
     listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     xshm_test_check(bind(listener, (struct sockaddr *)&sockaddr, length) == 0);
     xshm_test_check(listen(listener, 1) == 0);
-    xshm_test_signal(fd);
+    xshm_test_put(fd, &process, sizeof(process));
 
     accepted = xshm_raw_accept(listener);
     xshm_test_check(recv(accepted, &msg, sizeof(msg), 0) == 0);
@@ -81,15 +82,16 @@ static void test_peer_squat(int fd, void *arg)
 static void test_squatted_name(void **state)
 {
     xshm_iface_addr_t target;
+    uint64_t          process;
     xshm_test_side_t  side;
     xshm_test_peer_t  peer;
     xshm_tx_t        *tx;
 
     xshm_test_peer_start(&peer, test_peer_squat, NULL);
     xshm_test_side_open(&side);
-    xshm_test_await(peer.fd);
-    target         = side.mailbox->addr;
-    target.process = TEST_PROCESS;
+    target = side.mailbox->addr;
+    xshm_test_get(peer.fd, &process, sizeof(process));
+    target.process = process;
     tx             = xshm_test_tx_open(&side, &target);
     xshm_test_side_wait(&side, side.num_tx_gone == 1);
     assert_int_equal(side.num_accepted, 0);

@@ -67,6 +67,13 @@ static void xshm_raw_wait(int fd)
     xshm_test_check(poll(&pollfd, 1, RAW_TIMEOUT_MSEC) == 1);
 }
 
+int xshm_raw_is_readable(int fd)
+{
+    struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+
+    return poll(&pollfd, 1, 0) == 1;
+}
+
 int xshm_raw_accept(int listener)
 {
     int fd;

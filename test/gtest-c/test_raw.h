@@ -29,6 +29,9 @@ int xshm_raw_connect(uint64_t process);
 int xshm_raw_listen(uint64_t process);
 int xshm_raw_accept(int listener);
 
+/** Is there something to read, or somebody to be accepted? Does not wait. */
+int xshm_raw_is_readable(int fd);
+
 /** Send one packet, with descriptors */
 void xshm_raw_send(int fd, const void *data, size_t length, const int *fds,
                    unsigned num_fds);
