@@ -656,6 +656,7 @@ int main(void)
             cmocka_unit_test(test_other_version_short),
             cmocka_unit_test(test_other_version_long),
             cmocka_unit_test(test_refused_for_version),
+            cmocka_unit_test(test_reason_invalid),
             cmocka_unit_test(test_reason_resource),
             cmocka_unit_test(test_reason_none),
             cmocka_unit_test(test_reason_unknown),
