@@ -38,31 +38,31 @@
 
 
 /** Version of this layout. Peers with different versions do not connect. */
-#define XSHM_ABI_VERSION        1u
+#define XSHM_ABI_VERSION 1u
 
 /** First word of the data pages: the letters "xshm" */
-#define XSHM_ABI_MAGIC          0x6d687378u
+#define XSHM_ABI_MAGIC 0x6d687378u
 
 /** Unit of the ring, and the alignment of everything that two sides touch:
  *  one cache line of the processors that are supported, in bytes */
-#define XSHM_ABI_LINE_SIZE      64u
+#define XSHM_ABI_LINE_SIZE 64u
 
 /** Unit of sharing: one page of Xen's grant table, in bytes */
-#define XSHM_ABI_PAGE_SIZE      4096u
+#define XSHM_ABI_PAGE_SIZE 4096u
 
 /** Where the ring starts in the data pages, in bytes */
-#define XSHM_ABI_RING_OFFSET    XSHM_ABI_PAGE_SIZE
+#define XSHM_ABI_RING_OFFSET XSHM_ABI_PAGE_SIZE
 
 /** Size of the return area, in bytes */
-#define XSHM_ABI_RETURN_SIZE    XSHM_ABI_PAGE_SIZE
+#define XSHM_ABI_RETURN_SIZE XSHM_ABI_PAGE_SIZE
 
 /** Smallest and largest size of a ring, in bytes. The largest is what the
  *  page references in the first data page can name. */
-#define XSHM_ABI_RING_MIN_SIZE  XSHM_ABI_PAGE_SIZE
-#define XSHM_ABI_RING_MAX_SIZE  (XSHM_ABI_MAX_PAGE_REFS * XSHM_ABI_PAGE_SIZE)
+#define XSHM_ABI_RING_MIN_SIZE XSHM_ABI_PAGE_SIZE
+#define XSHM_ABI_RING_MAX_SIZE (XSHM_ABI_MAX_PAGE_REFS * XSHM_ABI_PAGE_SIZE)
 
 /** Length of the random token by which a receiver is addressed, in bytes */
-#define XSHM_ABI_TOKEN_SIZE     16u
+#define XSHM_ABI_TOKEN_SIZE 16u
 
 /** Place of the page references in the first data page, and their number */
 #define XSHM_ABI_PAGE_REF_OFFSET 256u
@@ -83,8 +83,8 @@ enum {
 
 /** The first lap around the ring, and the one before it comes round again:
  *  laps run 1, 2, ... XSHM_ABI_LAP_MAX, 1, ... A zeroed line is of no lap. */
-#define XSHM_ABI_LAP_FIRST      1u
-#define XSHM_ABI_LAP_MAX        0xffffu
+#define XSHM_ABI_LAP_FIRST 1u
+#define XSHM_ABI_LAP_MAX   0xffffu
 
 
 /**
@@ -99,12 +99,12 @@ enum {
  */
 typedef union xshm_abi_record {
     struct {
-        uint32_t size;     /**< Length of the payload, in bytes */
-        uint8_t  type;     /**< XSHM_RECORD_xx */
-        uint8_t  id;       /**< Active message id, else zero */
-        uint16_t lap;      /**< Of the sender, around the ring */
+        uint32_t size; /**< Length of the payload, in bytes */
+        uint8_t  type; /**< XSHM_RECORD_xx */
+        uint8_t  id;   /**< Active message id, else zero */
+        uint16_t lap;  /**< Of the sender, around the ring */
     };
-    uint64_t     word;     /**< All of it, for the single load or store */
+    uint64_t word; /**< All of it, for the single load or store */
 } xshm_abi_record_t;
 
 
@@ -113,24 +113,24 @@ typedef union xshm_abi_record {
  */
 typedef struct xshm_abi_data {
     /* Line 0: written once, before the request for the channel is sent */
-    uint32_t magic;        /**< XSHM_ABI_MAGIC */
-    uint32_t version;      /**< XSHM_ABI_VERSION */
-    uint32_t ring_size;    /**< Size of the ring, in bytes: whole lines */
-    uint32_t max_payload;  /**< Longest payload of a record, in bytes */
-    uint32_t num_pages;    /**< Data pages, the first included */
-    uint32_t return_ref;   /**< Reference of the return page (Xen) */
+    uint32_t magic;       /**< XSHM_ABI_MAGIC */
+    uint32_t version;     /**< XSHM_ABI_VERSION */
+    uint32_t ring_size;   /**< Size of the ring, in bytes: whole lines */
+    uint32_t max_payload; /**< Longest payload of a record, in bytes */
+    uint32_t num_pages;   /**< Data pages, the first included */
+    uint32_t return_ref;  /**< Reference of the return page (Xen) */
     uint8_t  unused0[40];
 
     /* Line 1: the sender's state, for waking up (reserved, zero) */
-    uint32_t room_wait;    /**< Counts the times the sender waits for room */
-    uint32_t port;         /**< Event port, zero: none yet */
+    uint32_t room_wait; /**< Counts the times the sender waits for room */
+    uint32_t port;      /**< Event port, zero: none yet */
     uint8_t  unused1[56];
 
     /* Line 2: is cleared by the kernel when the sender dies (Xen) */
-    uint8_t  live;         /**< Not zero while the sender lives */
-    uint8_t  unused2[63];
+    uint8_t live; /**< Not zero while the sender lives */
+    uint8_t unused2[63];
 
-    uint8_t  unused3[64];
+    uint8_t unused3[64];
 } xshm_abi_data_t;
 
 
@@ -139,17 +139,17 @@ typedef struct xshm_abi_data {
  */
 typedef struct xshm_abi_return {
     /* Line 0: room given back */
-    uint32_t consumed;     /**< Lines consumed since the start, modulo 2^32 */
+    uint32_t consumed; /**< Lines consumed since the start, modulo 2^32 */
     uint8_t  unused0[60];
 
     /* Line 1: the receiver's state, for waking up (reserved, zero) */
-    uint32_t sleeps;       /**< Counts the times the receiver goes to sleep */
-    uint32_t port;         /**< Event port, zero: none yet */
+    uint32_t sleeps; /**< Counts the times the receiver goes to sleep */
+    uint32_t port;   /**< Event port, zero: none yet */
     uint8_t  unused1[56];
 
     /* Line 2: is cleared by the kernel when the receiver dies (Xen) */
-    uint8_t  live;         /**< Not zero while the receiver lives */
-    uint8_t  unused2[63];
+    uint8_t live; /**< Not zero while the receiver lives */
+    uint8_t unused2[63];
 } xshm_abi_return_t;
 
 

@@ -4,7 +4,7 @@
  */
 
 #ifdef HAVE_CONFIG_H
-#  include "config.h"
+#include "config.h"
 #endif
 
 #include "iface.h"
@@ -14,32 +14,28 @@
 
 
 uct_component_t xshm_component = {
-    .name               = XSHM_NAME,
-    .query_md_resources = xshm_md_query_resources,
-    .md_open            = xshm_md_open,
-    .cm_open            = (uct_component_cm_open_func_t)
-                          ucs_empty_function_return_unsupported,
-    .rkey_unpack        = uct_md_stub_rkey_unpack,
-    .rkey_ptr           = (uct_component_rkey_ptr_func_t)
-                          ucs_empty_function_return_unsupported,
-    .rkey_release       = (uct_component_rkey_release_func_t)
-                          ucs_empty_function_return_success,
-    .md_config          = {
-        .name           = "XSHM memory domain",
-        .prefix         = "XSHM_",
-        .table          = xshm_md_config_table,
-        .size           = sizeof(xshm_md_config_t)
-    },
-    .cm_config          = UCS_CONFIG_EMPTY_GLOBAL_LIST_ENTRY,
-    .tl_list            = UCT_COMPONENT_TL_LIST_INITIALIZER(&xshm_component),
-    .flags              = 0,
-    .md_vfs_init        = (uct_component_md_vfs_init_func_t)ucs_empty_function
-};
+        .name               = XSHM_NAME,
+        .query_md_resources = xshm_md_query_resources,
+        .md_open            = xshm_md_open,
+        .cm_open            = (uct_component_cm_open_func_t)
+                ucs_empty_function_return_unsupported,
+        .rkey_unpack = uct_md_stub_rkey_unpack,
+        .rkey_ptr    = (uct_component_rkey_ptr_func_t)
+                ucs_empty_function_return_unsupported,
+        .rkey_release = (uct_component_rkey_release_func_t)
+                ucs_empty_function_return_success,
+        .md_config   = {.name   = "XSHM memory domain",
+                        .prefix = "XSHM_",
+                        .table  = xshm_md_config_table,
+                        .size   = sizeof(xshm_md_config_t)},
+        .cm_config   = UCS_CONFIG_EMPTY_GLOBAL_LIST_ENTRY,
+        .tl_list     = UCT_COMPONENT_TL_LIST_INITIALIZER(&xshm_component),
+        .flags       = 0,
+        .md_vfs_init = (uct_component_md_vfs_init_func_t)ucs_empty_function};
 
-static
-UCT_TL_DEFINE_ENTRY(&xshm_component, xshm, xshm_iface_query_devices,
-                    xshm_iface_t, "XSHM_", xshm_iface_config_table,
-                    xshm_iface_config_t);
+static UCT_TL_DEFINE_ENTRY(&xshm_component, xshm, xshm_iface_query_devices,
+                           xshm_iface_t, "XSHM_", xshm_iface_config_table,
+                           xshm_iface_config_t);
 
 static int xshm_is_registered;
 

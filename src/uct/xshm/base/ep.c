@@ -4,7 +4,7 @@
  */
 
 #ifdef HAVE_CONFIG_H
-#  include "config.h"
+#include "config.h"
 #endif
 
 #include "ep.h"
@@ -38,7 +38,9 @@ static void xshm_ep_update_ring(xshm_ep_t *ep)
     xshm_tx_t *tx = ep->peer->tx;
 
     ep->ring = ((ep->status == UCS_OK) && (tx->state != XSHM_TX_IDLE) &&
-                !xshm_ep_must_wait(ep)) ? &tx->ring : &xshm_ring_tx_none;
+                !xshm_ep_must_wait(ep)) ?
+                       &tx->ring :
+                       &xshm_ring_tx_none;
 }
 
 /* No request waits any more */
@@ -55,13 +57,13 @@ static void xshm_ep_stop_waiting(xshm_ep_t *ep)
 static UCS_CLASS_INIT_FUNC(xshm_ep_t, const uct_ep_params_t *params)
 {
     xshm_iface_t *iface = ucs_derived_of(params->iface, xshm_iface_t);
-    ucs_status_t status;
+    ucs_status_t  status;
 
     UCT_EP_PARAMS_CHECK_DEV_IFACE_ADDRS(params);
     UCS_CLASS_CALL_SUPER_INIT(uct_base_ep_t, &iface->super);
 
     status = xshm_peer_get(iface, params->dev_addr,
-                           (const xshm_iface_addr_t*)params->iface_addr,
+                           (const xshm_iface_addr_t *)params->iface_addr,
                            &self->peer);
     if (status != UCS_OK) {
         return status;
@@ -98,7 +100,7 @@ static UCS_CLASS_CLEANUP_FUNC(xshm_ep_t)
 }
 
 UCS_CLASS_DEFINE(xshm_ep_t, uct_base_ep_t)
-UCS_CLASS_DEFINE_NEW_FUNC(xshm_ep_t, uct_ep_t, const uct_ep_params_t*);
+UCS_CLASS_DEFINE_NEW_FUNC(xshm_ep_t, uct_ep_t, const uct_ep_params_t *);
 UCS_CLASS_DEFINE_DELETE_FUNC(xshm_ep_t, uct_ep_t);
 
 
@@ -118,11 +120,12 @@ static ucs_status_t xshm_ep_check_sendable(xshm_ep_t *ep)
 }
 
 /* The slow way to find room. On success ep->ring is the channel's. */
-static UCS_F_NOINLINE ucs_status_t
-xshm_ep_reserve_slow(xshm_ep_t *ep, uint32_t lines, void **payload_p)
+static UCS_F_NOINLINE ucs_status_t xshm_ep_reserve_slow(xshm_ep_t *ep,
+                                                        uint32_t   lines,
+                                                        void     **payload_p)
 {
     ucs_status_t status;
-    xshm_tx_t *tx;
+    xshm_tx_t   *tx;
 
     status = xshm_ep_check_sendable(ep);
     if (status != UCS_OK) {
@@ -146,16 +149,18 @@ xshm_ep_reserve_slow(xshm_ep_t *ep, uint32_t lines, void **payload_p)
 }
 
 /* Find room for a record */
-static UCS_F_ALWAYS_INLINE ucs_status_t
-xshm_ep_reserve(xshm_ep_t *ep, uint32_t lines, void **payload_p)
+static UCS_F_ALWAYS_INLINE ucs_status_t xshm_ep_reserve(xshm_ep_t *ep,
+                                                        uint32_t   lines,
+                                                        void     **payload_p)
 {
     *payload_p = xshm_ring_tx_reserve(ep->ring, lines);
     return ucs_likely(*payload_p != NULL) ?
-           UCS_OK : xshm_ep_reserve_slow(ep, lines, payload_p);
+                   UCS_OK :
+                   xshm_ep_reserve_slow(ep, lines, payload_p);
 }
 
-static UCS_F_ALWAYS_INLINE xshm_abi_record_t
-xshm_ep_record(uint8_t id, size_t size)
+static UCS_F_ALWAYS_INLINE xshm_abi_record_t xshm_ep_record(uint8_t id,
+                                                            size_t  size)
 {
     xshm_abi_record_t record;
 
@@ -164,9 +169,9 @@ xshm_ep_record(uint8_t id, size_t size)
     return record;
 }
 
-static UCS_F_ALWAYS_INLINE void
-xshm_ep_trace(xshm_ep_t *ep, uint8_t id, const void *payload, size_t length,
-              const char *kind)
+static UCS_F_ALWAYS_INLINE void xshm_ep_trace(xshm_ep_t *ep, uint8_t id,
+                                              const void *payload,
+                                              size_t length, const char *kind)
 {
     uct_iface_trace_am(&xshm_ep_iface(ep)->super, UCT_AM_TRACE_TYPE_SEND, id,
                        payload, length, "TX: AM_%s", kind);
@@ -196,16 +201,18 @@ xshm_ep_copy_line(uint8_t *dst, const uint8_t *src, size_t length)
     }
 }
 
-static UCS_F_NOINLINE ucs_status_t
-xshm_ep_am_short_long(xshm_ep_t *ep, uint8_t id, uint64_t header,
-                      const void *payload, unsigned length)
+static UCS_F_NOINLINE ucs_status_t xshm_ep_am_short_long(xshm_ep_t  *ep,
+                                                         uint8_t     id,
+                                                         uint64_t    header,
+                                                         const void *payload,
+                                                         unsigned    length)
 {
-    size_t size    = sizeof(header) + length;
-    uint32_t lines = xshm_ring_lines(size);
+    size_t       size  = sizeof(header) + length;
+    uint32_t     lines = xshm_ring_lines(size);
     ucs_status_t status;
-    uint8_t *dst;
+    uint8_t     *dst;
 
-    status = xshm_ep_reserve(ep, lines, (void**)&dst);
+    status = xshm_ep_reserve(ep, lines, (void **)&dst);
     if (status != UCS_OK) {
         return status;
     }
@@ -221,10 +228,10 @@ xshm_ep_am_short_long(xshm_ep_t *ep, uint8_t id, uint64_t header,
 ucs_status_t xshm_ep_am_short(uct_ep_h tl_ep, uint8_t id, uint64_t header,
                               const void *payload, unsigned length)
 {
-    xshm_ep_t *ep = ucs_derived_of(tl_ep, xshm_ep_t);
-    size_t size   = sizeof(header) + length;
+    xshm_ep_t   *ep   = ucs_derived_of(tl_ep, xshm_ep_t);
+    size_t       size = sizeof(header) + length;
     ucs_status_t status;
-    uint8_t *dst;
+    uint8_t     *dst;
 
     UCT_CHECK_AM_ID(id);
     UCT_CHECK_LENGTH(size, 0, xshm_ep_iface(ep)->config.max_short, "am_short");
@@ -235,13 +242,13 @@ ucs_status_t xshm_ep_am_short(uct_ep_h tl_ep, uint8_t id, uint64_t header,
 
     dst = xshm_ring_tx_reserve_line(ep->ring);
     if (ucs_unlikely(dst == NULL)) {
-        status = xshm_ep_reserve_slow(ep, 1, (void**)&dst);
+        status = xshm_ep_reserve_slow(ep, 1, (void **)&dst);
         if (status != UCS_OK) {
             return status;
         }
     }
 
-    *(uint64_t*)dst = header;
+    *(uint64_t *)dst = header;
     xshm_ep_copy_line(dst + sizeof(header), payload, length);
     xshm_ep_trace(ep, id, dst, size, "SHORT");
     xshm_ring_tx_commit_line(ep->ring, xshm_ep_record(id, size));
@@ -252,12 +259,12 @@ ucs_status_t xshm_ep_am_short(uct_ep_h tl_ep, uint8_t id, uint64_t header,
 ucs_status_t xshm_ep_am_short_iov(uct_ep_h tl_ep, uint8_t id,
                                   const uct_iov_t *iov, size_t iovcnt)
 {
-    xshm_ep_t *ep  = ucs_derived_of(tl_ep, xshm_ep_t);
-    size_t size    = uct_iov_total_length(iov, iovcnt);
-    uint32_t lines = xshm_ring_lines(size);
+    xshm_ep_t     *ep    = ucs_derived_of(tl_ep, xshm_ep_t);
+    size_t         size  = uct_iov_total_length(iov, iovcnt);
+    uint32_t       lines = xshm_ring_lines(size);
     ucs_iov_iter_t iter;
-    ucs_status_t status;
-    void *dst;
+    ucs_status_t   status;
+    void          *dst;
 
     UCT_CHECK_AM_ID(id);
     UCT_CHECK_LENGTH(size, 0, xshm_ep_iface(ep)->config.max_short,
@@ -277,13 +284,12 @@ ucs_status_t xshm_ep_am_short_iov(uct_ep_h tl_ep, uint8_t id,
 }
 
 ssize_t xshm_ep_am_bcopy(uct_ep_h tl_ep, uint8_t id,
-                         uct_pack_callback_t pack_cb, void *arg,
-                         unsigned flags)
+                         uct_pack_callback_t pack_cb, void *arg, unsigned flags)
 {
-    xshm_ep_t *ep = ucs_derived_of(tl_ep, xshm_ep_t);
+    xshm_ep_t   *ep = ucs_derived_of(tl_ep, xshm_ep_t);
     ucs_status_t status;
-    size_t size;
-    void *dst;
+    size_t       size;
+    void        *dst;
 
     UCT_CHECK_AM_ID(id);
 
@@ -306,12 +312,12 @@ ucs_status_t xshm_ep_am_zcopy(uct_ep_h tl_ep, uint8_t id, const void *header,
                               size_t iovcnt, unsigned flags,
                               uct_completion_t *comp)
 {
-    xshm_ep_t *ep  = ucs_derived_of(tl_ep, xshm_ep_t);
-    size_t size    = header_length + uct_iov_total_length(iov, iovcnt);
-    uint32_t lines = xshm_ring_lines(size);
+    xshm_ep_t     *ep    = ucs_derived_of(tl_ep, xshm_ep_t);
+    size_t         size  = header_length + uct_iov_total_length(iov, iovcnt);
+    uint32_t       lines = xshm_ring_lines(size);
     ucs_iov_iter_t iter;
-    ucs_status_t status;
-    void *dst;
+    ucs_status_t   status;
+    void          *dst;
 
     UCT_CHECK_AM_ID(id);
     UCT_CHECK_LENGTH(header_length, 0, xshm_ep_iface(ep)->config.max_hdr,
@@ -345,7 +351,7 @@ static int xshm_ep_has_room(xshm_ep_t *ep)
 ucs_status_t
 xshm_ep_pending_add(uct_ep_h tl_ep, uct_pending_req_t *req, unsigned flags)
 {
-    xshm_ep_t *ep       = ucs_derived_of(tl_ep, xshm_ep_t);
+    xshm_ep_t    *ep    = ucs_derived_of(tl_ep, xshm_ep_t);
     xshm_iface_t *iface = xshm_ep_iface(ep);
 
     if (ucs_queue_is_empty(&ep->pending) &&
@@ -374,9 +380,9 @@ xshm_ep_pending_add(uct_ep_h tl_ep, uct_pending_req_t *req, unsigned flags)
 ucs_status_t xshm_ep_send_pending(xshm_ep_t *ep)
 {
     uct_pending_req_priv_queue_t *priv;
-    uct_pending_req_t *req;
-    ucs_status_t status;
-    int is_gone = 0;
+    uct_pending_req_t            *req;
+    ucs_status_t                  status;
+    int                           is_gone = 0;
 
     /* The callback may use the request for something else, so it is not in
      * the queue meanwhile */
@@ -388,7 +394,7 @@ ucs_status_t xshm_ep_send_pending(xshm_ep_t *ep)
     ep->is_sending = 1;
     ep->is_gone_p  = &is_gone;
     xshm_ep_update_ring(ep);
-    status         = req->func(req);
+    status = req->func(req);
     if (is_gone) {
         return UCS_OK;
     }
@@ -411,9 +417,9 @@ ucs_status_t xshm_ep_send_pending(xshm_ep_t *ep)
 void xshm_ep_pending_purge(uct_ep_h tl_ep, uct_pending_purge_callback_t cb,
                            void *arg)
 {
-    xshm_ep_t *ep = ucs_derived_of(tl_ep, xshm_ep_t);
+    xshm_ep_t                    *ep = ucs_derived_of(tl_ep, xshm_ep_t);
     uct_pending_req_priv_queue_t *priv;
-    uct_pending_req_t *req;
+    uct_pending_req_t            *req;
 
     if (ucs_queue_is_empty(&ep->pending)) {
         return;
@@ -428,7 +434,8 @@ void xshm_ep_pending_purge(uct_ep_h tl_ep, uct_pending_purge_callback_t cb,
             cb(req, arg);
         } else {
             ucs_warn("xshm: endpoint %p is destroyed with a pending request "
-                     "%p", ep, req);
+                     "%p",
+                     ep, req);
         }
     }
 
@@ -456,7 +463,8 @@ xshm_ep_flush(uct_ep_h tl_ep, unsigned flags, uct_completion_t *comp)
 
     /* The memory is ours: what is in it is safe only when the peer has it */
     return (ep->peer->tx->state == XSHM_TX_ASKING) ?
-           xshm_peer_add_flush(ep->peer, ep, comp) : UCS_OK;
+                   xshm_peer_add_flush(ep->peer, ep, comp) :
+                   UCS_OK;
 }
 
 ucs_status_t xshm_ep_fence(uct_ep_h tl_ep, unsigned flags)
@@ -497,10 +505,10 @@ void xshm_ep_set_failed(xshm_ep_t *ep)
 
 void xshm_ep_report_failure(xshm_ep_t *ep)
 {
-    xshm_iface_t *iface = xshm_ep_iface(ep);
-    ucs_status_t status = ep->status;
-    ucs_status_t handler_status;
-    int is_gone         = 0;
+    xshm_iface_t *iface  = xshm_ep_iface(ep);
+    ucs_status_t  status = ep->status;
+    ucs_status_t  handler_status;
+    int           is_gone = 0;
 
     ep->is_gone_p = &is_gone;
     xshm_peer_finish_flushes(ep->peer, ep, status);

@@ -17,20 +17,20 @@
  */
 typedef struct xshm_ep {
     uct_base_ep_t    super;
-    xshm_ring_tx_t   *ring;       /**< The channel's, or xshm_ring_tx_none */
-    xshm_peer_t      *peer;
-    ucs_queue_head_t pending;     /**< Requests that wait for room */
-    ucs_list_link_t  list;        /**< In xshm_peer_t::eps */
-    ucs_list_link_t  waiting;     /**< In xshm_peer_t::waiting */
-    ucs_list_link_t  failed;      /**< In xshm_iface_t::failed */
-    ucs_status_t     status;      /**< Error, if it has failed */
-    int              is_sending;  /**< A pending request is being sent */
-    int              *is_gone_p;  /**< Whom to tell that it was destroyed while
+    xshm_ring_tx_t  *ring; /**< The channel's, or xshm_ring_tx_none */
+    xshm_peer_t     *peer;
+    ucs_queue_head_t pending;    /**< Requests that wait for room */
+    ucs_list_link_t  list;       /**< In xshm_peer_t::eps */
+    ucs_list_link_t  waiting;    /**< In xshm_peer_t::waiting */
+    ucs_list_link_t  failed;     /**< In xshm_iface_t::failed */
+    ucs_status_t     status;     /**< Error, if it has failed */
+    int              is_sending; /**< A pending request is being sent */
+    int             *is_gone_p;  /**< Whom to tell that it was destroyed while
                                        the user's code ran, or NULL */
 } xshm_ep_t;
 
 
-UCS_CLASS_DECLARE_NEW_FUNC(xshm_ep_t, uct_ep_t, const uct_ep_params_t*);
+UCS_CLASS_DECLARE_NEW_FUNC(xshm_ep_t, uct_ep_t, const uct_ep_params_t *);
 UCS_CLASS_DECLARE_DELETE_FUNC(xshm_ep_t, uct_ep_t);
 
 ucs_status_t xshm_ep_am_short(uct_ep_h tl_ep, uint8_t id, uint64_t header,

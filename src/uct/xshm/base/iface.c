@@ -4,7 +4,7 @@
  */
 
 #ifdef HAVE_CONFIG_H
-#  include "config.h"
+#include "config.h"
 #endif
 
 #include "ep.h"
@@ -22,17 +22,19 @@
 /* What UCP compares transports by. Measured by contrib/bench on the machine of
  * docs/performance.md: the time of a call, one hop of a cache line, and two
  * copies at once through a ring. */
-#define XSHM_IFACE_OVERHEAD   10e-9
-#define XSHM_IFACE_LATENCY    75e-9
-#define XSHM_IFACE_BANDWIDTH  (9000.0 * UCS_MBYTE)
+#define XSHM_IFACE_OVERHEAD  10e-9
+#define XSHM_IFACE_LATENCY   75e-9
+#define XSHM_IFACE_BANDWIDTH (9000.0 * UCS_MBYTE)
 
 /* Any number would do, but users size arrays by it */
-#define XSHM_IFACE_MAX_IOV    16
+#define XSHM_IFACE_MAX_IOV 16
 
 /* Buffers of copies that are allocated at a time */
-#define XSHM_IFACE_DESC_GROW  64
+#define XSHM_IFACE_DESC_GROW 64
 
 
+/* The help texts are not to be torn apart */
+/* clang-format off */
 ucs_config_field_t xshm_iface_config_table[] = {
     {"", "", NULL, ucs_offsetof(xshm_iface_config_t, super),
      UCS_CONFIG_TYPE_TABLE(uct_iface_config_table)},
@@ -75,16 +77,17 @@ ucs_config_field_t xshm_iface_config_table[] = {
 
     {NULL}
 };
+/* clang-format on */
 
 
-ucs_status_t xshm_iface_query_devices(uct_md_h md,
+ucs_status_t xshm_iface_query_devices(uct_md_h                   md,
                                       uct_tl_device_resource_t **devices_p,
-                                      unsigned *num_devices_p)
+                                      unsigned                  *num_devices_p)
 {
     uct_tl_device_resource_t *devices;
-    unsigned num_devices = 0;
-    char reason[256];
-    int i;
+    unsigned                  num_devices = 0;
+    char                      reason[256];
+    int                       i;
 
     for (i = 0; xshm_platforms[i] != NULL; ++i) {
     }
@@ -122,14 +125,11 @@ xshm_iface_query(uct_iface_h tl_iface, uct_iface_attr_t *attr)
 
     uct_base_iface_query(&iface->super, attr);
 
-    attr->cap.flags              = UCT_IFACE_FLAG_CONNECT_TO_IFACE |
-                                   UCT_IFACE_FLAG_AM_SHORT |
-                                   UCT_IFACE_FLAG_AM_BCOPY |
-                                   UCT_IFACE_FLAG_AM_ZCOPY |
-                                   UCT_IFACE_FLAG_PENDING |
-                                   UCT_IFACE_FLAG_CB_SYNC |
-                                   UCT_IFACE_FLAG_EP_CHECK |
-                                   UCT_IFACE_FLAG_ERRHANDLE_PEER_FAILURE;
+    attr->cap.flags = UCT_IFACE_FLAG_CONNECT_TO_IFACE |
+                      UCT_IFACE_FLAG_AM_SHORT | UCT_IFACE_FLAG_AM_BCOPY |
+                      UCT_IFACE_FLAG_AM_ZCOPY | UCT_IFACE_FLAG_PENDING |
+                      UCT_IFACE_FLAG_CB_SYNC | UCT_IFACE_FLAG_EP_CHECK |
+                      UCT_IFACE_FLAG_ERRHANDLE_PEER_FAILURE;
     attr->cap.am.max_short       = iface->config.max_short;
     attr->cap.am.max_bcopy       = iface->config.seg_size;
     attr->cap.am.max_zcopy       = iface->config.seg_size;
@@ -137,12 +137,11 @@ xshm_iface_query(uct_iface_h tl_iface, uct_iface_attr_t *attr)
     attr->cap.am.max_iov         = XSHM_IFACE_MAX_IOV;
     attr->cap.am.opt_zcopy_align = 1;
     attr->cap.am.align_mtu       = 1;
-    attr->device_addr_len        = xshm_iface_platform(iface)->ops
-                                           ->dev_addr_size;
-    attr->iface_addr_len         = sizeof(xshm_iface_addr_t);
-    attr->overhead               = XSHM_IFACE_OVERHEAD;
-    attr->latency                = ucs_linear_func_make(XSHM_IFACE_LATENCY, 0);
-    attr->bandwidth.dedicated    = XSHM_IFACE_BANDWIDTH;
+    attr->device_addr_len     = xshm_iface_platform(iface)->ops->dev_addr_size;
+    attr->iface_addr_len      = sizeof(xshm_iface_addr_t);
+    attr->overhead            = XSHM_IFACE_OVERHEAD;
+    attr->latency             = ucs_linear_func_make(XSHM_IFACE_LATENCY, 0);
+    attr->bandwidth.dedicated = XSHM_IFACE_BANDWIDTH;
     return UCS_OK;
 }
 
@@ -165,13 +164,13 @@ xshm_iface_get_address(uct_iface_h tl_iface, uct_iface_addr_t *addr)
     return UCS_OK;
 }
 
-static int xshm_iface_is_reachable(const uct_iface_h tl_iface,
+static int xshm_iface_is_reachable(const uct_iface_h        tl_iface,
                                    const uct_device_addr_t *dev_addr,
-                                   const uct_iface_addr_t *tl_addr)
+                                   const uct_iface_addr_t  *tl_addr)
 {
     xshm_platform_t *platform =
             xshm_iface_platform(ucs_derived_of(tl_iface, xshm_iface_t));
-    const xshm_iface_addr_t *addr = (const xshm_iface_addr_t*)tl_addr;
+    const xshm_iface_addr_t *addr = (const xshm_iface_addr_t *)tl_addr;
 
     if (!platform->ops->is_reachable(platform, dev_addr)) {
         return 0;
@@ -180,18 +179,19 @@ static int xshm_iface_is_reachable(const uct_iface_h tl_iface,
     if ((addr != NULL) && (addr->version != XSHM_ABI_VERSION)) {
         ucs_warn("xshm: a peer uses version %u of the shared layout, and this "
                  "process version %u: install the same version of xshm for "
-                 "both", addr->version, XSHM_ABI_VERSION);
+                 "both",
+                 addr->version, XSHM_ABI_VERSION);
         return 0;
     }
 
     return 1;
 }
 
-static ucs_status_t xshm_iface_flush(uct_iface_h tl_iface, unsigned flags,
-                                     uct_completion_t *comp)
+static ucs_status_t
+xshm_iface_flush(uct_iface_h tl_iface, unsigned flags, uct_completion_t *comp)
 {
     xshm_iface_t *iface = ucs_derived_of(tl_iface, xshm_iface_t);
-    xshm_peer_t *peer;
+    xshm_peer_t  *peer;
 
     if (comp != NULL) {
         return UCS_ERR_UNSUPPORTED;
@@ -205,7 +205,7 @@ static ucs_status_t xshm_iface_flush(uct_iface_h tl_iface, unsigned flags,
         }
     })
 
-    return UCS_OK;
+        return UCS_OK;
 }
 
 /* Give a message to its handler from a copy of its own, which the handler may
@@ -213,7 +213,7 @@ static ucs_status_t xshm_iface_flush(uct_iface_h tl_iface, unsigned flags,
 static int xshm_iface_deliver_desc(xshm_iface_t *iface, xshm_rx_t *rx,
                                    const xshm_abi_record_t *record)
 {
-    void *headroom, *data, *obj;
+    void        *headroom, *data, *obj;
     ucs_status_t status;
 
     obj = ucs_mpool_get(&iface->desc_mp);
@@ -221,11 +221,11 @@ static int xshm_iface_deliver_desc(xshm_iface_t *iface, xshm_rx_t *rx,
         return 0;
     }
 
-    headroom = UCS_PTR_BYTE_OFFSET(obj, sizeof(uct_recv_desc_t*));
+    headroom = UCS_PTR_BYTE_OFFSET(obj, sizeof(uct_recv_desc_t *));
     data     = UCS_PTR_BYTE_OFFSET(headroom, iface->rx_headroom);
     memcpy(data, xshm_ring_rx_payload(&rx->ring), record->size);
-    status   = uct_iface_invoke_am(&iface->super, record->id, data,
-                                   record->size, UCT_CB_PARAM_FLAG_DESC);
+    status = uct_iface_invoke_am(&iface->super, record->id, data, record->size,
+                                 UCT_CB_PARAM_FLAG_DESC);
     if (status == UCS_INPROGRESS) {
         uct_recv_desc(headroom) = &iface->release_desc;
     } else {
@@ -258,8 +258,8 @@ static int xshm_iface_deliver_copy(xshm_iface_t *iface, xshm_rx_t *rx,
     int is_delivered;
 
     is_delivered = (record->size <= iface->config.seg_size) ?
-                   xshm_iface_deliver_desc(iface, rx, record) :
-                   xshm_iface_deliver_large(iface, rx, record);
+                           xshm_iface_deliver_desc(iface, rx, record) :
+                           xshm_iface_deliver_large(iface, rx, record);
     if (!is_delivered) {
         ucs_debug("xshm: no memory to copy a message of %u bytes: it waits",
                   record->size);
@@ -269,9 +269,9 @@ static int xshm_iface_deliver_copy(xshm_iface_t *iface, xshm_rx_t *rx,
 }
 
 /* A peer that broke the rules is not read any more */
-static UCS_F_NOINLINE void
-xshm_iface_violation(xshm_iface_t *iface, xshm_rx_t *rx,
-                     const xshm_abi_record_t *record)
+static UCS_F_NOINLINE void xshm_iface_violation(xshm_iface_t            *iface,
+                                                xshm_rx_t               *rx,
+                                                const xshm_abi_record_t *record)
 {
     ucs_warn("xshm: a peer sent a record of type %u, id %u, and %u bytes at "
              "offset %zu of its ring, which cannot be: the channel is closed",
@@ -281,8 +281,7 @@ xshm_iface_violation(xshm_iface_t *iface, xshm_rx_t *rx,
     xshm_ring_rx_stop(&rx->ring);
 }
 
-static UCS_F_NOINLINE void
-xshm_iface_end_rx(xshm_iface_t *iface, xshm_rx_t *rx)
+static UCS_F_NOINLINE void xshm_iface_end_rx(xshm_iface_t *iface, xshm_rx_t *rx)
 {
     rx->is_ended = 1;
     xshm_iface_schedule(iface, XSHM_IFACE_WORK_ENDED);
@@ -310,7 +309,7 @@ xshm_iface_deliver_long(xshm_iface_t *iface, xshm_rx_t *rx,
         }
     } else {
         uct_iface_invoke_am(&iface->super, record->id,
-                            (void*)xshm_ring_rx_payload(&rx->ring),
+                            (void *)xshm_ring_rx_payload(&rx->ring),
                             record->size, 0);
     }
 
@@ -328,8 +327,8 @@ xshm_iface_deliver_line(xshm_iface_t *iface, xshm_rx_t *rx,
     memcpy(line, rx->ring.pos, sizeof(line));
     /* The line's place is free from here on */
     xshm_ring_rx_release(&rx->ring, 1);
-    uct_iface_invoke_am(&iface->super, record->id,
-                        line + XSHM_RING_HEADER_SIZE, record->size, 0);
+    uct_iface_invoke_am(&iface->super, record->id, line + XSHM_RING_HEADER_SIZE,
+                        record->size, 0);
 }
 
 static UCS_F_NOINLINE int
@@ -349,9 +348,9 @@ xshm_iface_poll_special(xshm_iface_t *iface, xshm_rx_t *rx,
 static UCS_F_ALWAYS_INLINE unsigned
 xshm_iface_poll(xshm_iface_t *iface, xshm_rx_t *rx)
 {
-    unsigned count = 0;
+    unsigned          count = 0;
     xshm_abi_record_t record;
-    xshm_ring_peek_t peek;
+    xshm_ring_peek_t  peek;
 
     do {
         peek = xshm_ring_rx_peek(&rx->ring, &record);
@@ -393,9 +392,9 @@ static void xshm_iface_remove_ended(xshm_iface_t *iface)
  * ring can hold, even if somebody goes on writing. */
 static unsigned xshm_iface_drain(xshm_iface_t *iface, xshm_rx_t *rx)
 {
-    size_t max_msgs = (size_t)(rx->ring.end - rx->ring.base) /
-                      XSHM_ABI_LINE_SIZE;
-    unsigned count  = 0;
+    size_t max_msgs =
+            (size_t)(rx->ring.end - rx->ring.base) / XSHM_ABI_LINE_SIZE;
+    unsigned count = 0;
     unsigned polled;
 
     do {
@@ -433,9 +432,9 @@ xshm_iface_handle_tx_event(xshm_iface_t *iface, xshm_tx_t *tx, unsigned flags)
 
 static unsigned xshm_iface_handle_events(xshm_iface_t *iface)
 {
-    unsigned count = 0;
+    unsigned      count = 0;
     xshm_event_t *event;
-    unsigned flags;
+    unsigned      flags;
 
     while ((flags = xshm_mailbox_take(iface->mailbox, &event)) != 0) {
         if (flags & (XSHM_EVENT_RX_NEW | XSHM_EVENT_RX_GONE)) {
@@ -464,7 +463,7 @@ static void xshm_iface_report_failed(xshm_iface_t *iface)
 static unsigned xshm_iface_dispatch_pending(xshm_iface_t *iface)
 {
     UCS_LIST_HEAD(blocked);
-    unsigned count = 0;
+    unsigned     count = 0;
     xshm_peer_t *peer;
 
     /* A peer that is destroyed meanwhile leaves whatever list it is in */
@@ -524,11 +523,11 @@ static UCS_F_NOINLINE void xshm_iface_yield(xshm_iface_t *iface)
 
 unsigned xshm_iface_progress(uct_iface_h tl_iface)
 {
-    xshm_iface_t *iface = ucs_derived_of(tl_iface, xshm_iface_t);
-    xshm_pollset_t *set = &iface->pollset;
-    unsigned count      = 0;
-    xshm_rx_t *rx;
-    unsigned i;
+    xshm_iface_t   *iface = ucs_derived_of(tl_iface, xshm_iface_t);
+    xshm_pollset_t *set   = &iface->pollset;
+    unsigned        count = 0;
+    xshm_rx_t      *rx;
+    unsigned        i;
 
     for (i = 0; i < set->num_hot; ++i) {
         count += xshm_iface_poll(iface, set->hot[i]);
@@ -551,8 +550,7 @@ unsigned xshm_iface_progress(uct_iface_h tl_iface)
 
     if (count > 0) {
         iface->idle_polls = 0;
-    } else if (ucs_unlikely(++iface->idle_polls >
-                            iface->config.yield_after)) {
+    } else if (ucs_unlikely(++iface->idle_polls > iface->config.yield_after)) {
         xshm_iface_yield(iface);
     }
 
@@ -567,45 +565,42 @@ static void xshm_iface_release_desc(uct_recv_desc_t *self, void *desc)
 static void xshm_iface_close(uct_iface_h tl_iface);
 
 static uct_iface_ops_t xshm_iface_ops = {
-    .ep_am_short              = xshm_ep_am_short,
-    .ep_am_short_iov          = xshm_ep_am_short_iov,
-    .ep_am_bcopy              = xshm_ep_am_bcopy,
-    .ep_am_zcopy              = xshm_ep_am_zcopy,
-    .ep_pending_add           = xshm_ep_pending_add,
-    .ep_pending_purge         = xshm_ep_pending_purge,
-    .ep_flush                 = xshm_ep_flush,
-    .ep_fence                 = xshm_ep_fence,
-    .ep_check                 = xshm_ep_check,
-    .ep_create                = UCS_CLASS_NEW_FUNC_NAME(xshm_ep_t),
-    .ep_destroy               = UCS_CLASS_DELETE_FUNC_NAME(xshm_ep_t),
-    .iface_flush              = xshm_iface_flush,
-    .iface_fence              = uct_base_iface_fence,
-    .iface_progress_enable    = uct_base_iface_progress_enable,
-    .iface_progress_disable   = uct_base_iface_progress_disable,
-    .iface_progress           = xshm_iface_progress,
-    .iface_event_fd_get       = (uct_iface_event_fd_get_func_t)
-                                ucs_empty_function_return_unsupported,
-    .iface_event_arm          = (uct_iface_event_arm_func_t)
-                                ucs_empty_function_return_unsupported,
-    .iface_close              = xshm_iface_close,
-    .iface_query              = xshm_iface_query,
-    .iface_get_device_address = xshm_iface_get_device_address,
-    .iface_get_address        = xshm_iface_get_address,
-    .iface_is_reachable       = xshm_iface_is_reachable
-};
+        .ep_am_short            = xshm_ep_am_short,
+        .ep_am_short_iov        = xshm_ep_am_short_iov,
+        .ep_am_bcopy            = xshm_ep_am_bcopy,
+        .ep_am_zcopy            = xshm_ep_am_zcopy,
+        .ep_pending_add         = xshm_ep_pending_add,
+        .ep_pending_purge       = xshm_ep_pending_purge,
+        .ep_flush               = xshm_ep_flush,
+        .ep_fence               = xshm_ep_fence,
+        .ep_check               = xshm_ep_check,
+        .ep_create              = UCS_CLASS_NEW_FUNC_NAME(xshm_ep_t),
+        .ep_destroy             = UCS_CLASS_DELETE_FUNC_NAME(xshm_ep_t),
+        .iface_flush            = xshm_iface_flush,
+        .iface_fence            = uct_base_iface_fence,
+        .iface_progress_enable  = uct_base_iface_progress_enable,
+        .iface_progress_disable = uct_base_iface_progress_disable,
+        .iface_progress         = xshm_iface_progress,
+        .iface_event_fd_get     = (uct_iface_event_fd_get_func_t)
+                ucs_empty_function_return_unsupported,
+        .iface_event_arm = (uct_iface_event_arm_func_t)
+                ucs_empty_function_return_unsupported,
+        .iface_close              = xshm_iface_close,
+        .iface_query              = xshm_iface_query,
+        .iface_get_device_address = xshm_iface_get_device_address,
+        .iface_get_address        = xshm_iface_get_address,
+        .iface_is_reachable       = xshm_iface_is_reachable};
 
 static uct_iface_internal_ops_t xshm_iface_internal_ops = {
-    .iface_estimate_perf = uct_base_iface_estimate_perf,
-    .iface_vfs_refresh   = (uct_iface_vfs_refresh_func_t)ucs_empty_function,
-    .ep_query            = (uct_ep_query_func_t)
-                           ucs_empty_function_return_unsupported,
-    .ep_invalidate       = xshm_ep_invalidate
-};
+        .iface_estimate_perf = uct_base_iface_estimate_perf,
+        .iface_vfs_refresh   = (uct_iface_vfs_refresh_func_t)ucs_empty_function,
+        .ep_query = (uct_ep_query_func_t)ucs_empty_function_return_unsupported,
+        .ep_invalidate = xshm_ep_invalidate};
 
 /* A size that the user gave or left to us, at most @a max */
-static ucs_status_t
-xshm_iface_config_size(const char *name, size_t value, size_t auto_value,
-                       size_t max, size_t *size_p)
+static ucs_status_t xshm_iface_config_size(const char *name, size_t value,
+                                           size_t auto_value, size_t max,
+                                           size_t *size_p)
 {
     if (value == UCS_MEMUNITS_AUTO) {
         *size_p = ucs_min(auto_value, max);
@@ -614,8 +609,8 @@ xshm_iface_config_size(const char *name, size_t value, size_t auto_value,
 
     if ((value < XSHM_RING_LINE_PAYLOAD) || (value > max)) {
         ucs_error("xshm: UCX_XSHM_%s is %zu bytes, and must be from %zu to %zu "
-                  "with the other sizes as they are set", name, value,
-                  XSHM_RING_LINE_PAYLOAD, max);
+                  "with the other sizes as they are set",
+                  name, value, XSHM_RING_LINE_PAYLOAD, max);
         return UCS_ERR_INVALID_PARAM;
     }
 
@@ -623,11 +618,11 @@ xshm_iface_config_size(const char *name, size_t value, size_t auto_value,
     return UCS_OK;
 }
 
-#define XSHM_IFACE_DEFAULT_SEG_SIZE   16384
-#define XSHM_IFACE_DEFAULT_MAX_SHORT  2048
+#define XSHM_IFACE_DEFAULT_SEG_SIZE  16384
+#define XSHM_IFACE_DEFAULT_MAX_SHORT 2048
 
-static ucs_status_t xshm_iface_config_sizes(xshm_iface_t *iface,
-                                            const xshm_iface_config_t *config)
+static ucs_status_t
+xshm_iface_config_sizes(xshm_iface_t *iface, const xshm_iface_config_t *config)
 {
     size_t ring_size = ucs_align_up_pow2(config->ring_size, XSHM_ABI_PAGE_SIZE);
     ucs_status_t status;
@@ -635,7 +630,8 @@ static ucs_status_t xshm_iface_config_sizes(xshm_iface_t *iface,
     if ((config->ring_size < XSHM_ABI_RING_MIN_SIZE) ||
         (config->ring_size > XSHM_ABI_RING_MAX_SIZE)) {
         ucs_error("xshm: UCX_XSHM_RING_SIZE is %zu bytes, and must be from %u "
-                  "to %u", config->ring_size, XSHM_ABI_RING_MIN_SIZE,
+                  "to %u",
+                  config->ring_size, XSHM_ABI_RING_MIN_SIZE,
                   XSHM_ABI_RING_MAX_SIZE);
         return UCS_ERR_INVALID_PARAM;
     }
@@ -657,8 +653,8 @@ static ucs_status_t xshm_iface_config_sizes(xshm_iface_t *iface,
                                   &iface->config.max_short);
 }
 
-static ucs_status_t xshm_iface_check_params(uct_worker_h worker,
-                                            const uct_iface_params_t *params)
+static ucs_status_t
+xshm_iface_check_params(uct_worker_h worker, const uct_iface_params_t *params)
 {
     UCT_CHECK_PARAM(params->field_mask & UCT_IFACE_PARAM_FIELD_OPEN_MODE,
                     "UCT_IFACE_PARAM_FIELD_OPEN_MODE is not defined");
@@ -682,8 +678,8 @@ static ucs_status_t
 xshm_iface_open_mailbox(xshm_iface_t *iface, const char *dev_name)
 {
     const xshm_platform_ops_t *ops = xshm_platform_find(dev_name);
-    xshm_platform_t *platform;
-    ucs_status_t status;
+    xshm_platform_t           *platform;
+    ucs_status_t               status;
 
     if (ops == NULL) {
         ucs_error("xshm: there is no device %s", dev_name);
@@ -706,25 +702,24 @@ xshm_iface_open_mailbox(xshm_iface_t *iface, const char *dev_name)
 }
 
 static ucs_mpool_ops_t xshm_iface_desc_mpool_ops = {
-    .chunk_alloc   = ucs_mpool_chunk_malloc,
-    .chunk_release = ucs_mpool_chunk_free,
-    .obj_init      = NULL,
-    .obj_cleanup   = NULL,
-    .obj_str       = NULL
-};
+        .chunk_alloc   = ucs_mpool_chunk_malloc,
+        .chunk_release = ucs_mpool_chunk_free,
+        .obj_init      = NULL,
+        .obj_cleanup   = NULL,
+        .obj_str       = NULL};
 
 /* Buffers look so:  pointer to release_desc | headroom | payload
  * The user gets a pointer to the payload, UCP writes in its headroom. */
-static ucs_status_t xshm_iface_init_desc_mpool(xshm_iface_t *iface,
+static ucs_status_t xshm_iface_init_desc_mpool(xshm_iface_t             *iface,
                                                const uct_iface_params_t *params)
 {
-    size_t offset = sizeof(uct_recv_desc_t*) + iface->rx_headroom;
-    size_t alignment, align_offset;
+    size_t       offset = sizeof(uct_recv_desc_t *) + iface->rx_headroom;
+    size_t       alignment, align_offset;
     ucs_status_t status;
 
-    status = uct_iface_param_am_alignment(params, iface->config.seg_size,
-                                          offset, offset, &alignment,
-                                          &align_offset);
+    status =
+            uct_iface_param_am_alignment(params, iface->config.seg_size, offset,
+                                         offset, &alignment, &align_offset);
     if (status != UCS_OK) {
         return status;
     }
@@ -738,8 +733,8 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
                            const uct_iface_params_t *params,
                            const uct_iface_config_t *tl_config)
 {
-    const xshm_iface_config_t *config = ucs_derived_of(tl_config,
-                                                       xshm_iface_config_t);
+    const xshm_iface_config_t *config =
+            ucs_derived_of(tl_config, xshm_iface_config_t);
     ucs_status_t status;
 
     status = xshm_iface_check_params(worker, params);
@@ -747,19 +742,19 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
         return status;
     }
 
-    UCS_CLASS_CALL_SUPER_INIT(
-            uct_base_iface_t, &xshm_iface_ops, &xshm_iface_internal_ops, md,
-            worker, params,
-            tl_config UCS_STATS_ARG(
-                    UCT_IFACE_PARAM_VALUE(params, stats_root, STATS_ROOT, NULL))
-            UCS_STATS_ARG(XSHM_NAME));
+    UCS_CLASS_CALL_SUPER_INIT(uct_base_iface_t, &xshm_iface_ops,
+                              &xshm_iface_internal_ops, md, worker, params,
+                              tl_config UCS_STATS_ARG(
+                                      UCT_IFACE_PARAM_VALUE(params, stats_root,
+                                                            STATS_ROOT, NULL))
+                                      UCS_STATS_ARG(XSHM_NAME));
 
-    self->work               = 0;
-    self->idle_polls         = 0;
-    self->num_yields         = 0;
-    self->num_violations     = 0;
-    self->rx_headroom        = UCT_IFACE_PARAM_VALUE(params, rx_headroom,
-                                                     RX_HEADROOM, 0);
+    self->work           = 0;
+    self->idle_polls     = 0;
+    self->num_yields     = 0;
+    self->num_violations = 0;
+    self->rx_headroom =
+            UCT_IFACE_PARAM_VALUE(params, rx_headroom, RX_HEADROOM, 0);
     self->release_desc.cb    = xshm_iface_release_desc;
     self->config.max_poll    = ucs_max(config->max_poll, 1);
     self->config.yield_after = config->yield_after;
@@ -797,12 +792,13 @@ err:
 static void xshm_iface_close_mailbox(xshm_iface_t *iface)
 {
     xshm_event_t *event;
-    unsigned flags;
+    unsigned      flags;
 
     if (!xshm_mailbox_close(iface->mailbox, iface->config.linger)) {
         ucs_warn("xshm: some peers did not accept in %.1f seconds what was "
                  "sent to them: it may be lost. Flush before closing, or raise "
-                 "UCX_XSHM_LINGER", iface->config.linger);
+                 "UCX_XSHM_LINGER",
+                 iface->config.linger);
     }
 
     while ((flags = xshm_mailbox_take(iface->mailbox, &event)) != 0) {
@@ -831,8 +827,9 @@ static UCS_CLASS_CLEANUP_FUNC(xshm_iface_t)
     }
 
     ucs_debug("xshm: interface %p gave up the processor %" PRIu64 " times, "
-              "closed %" PRIu64 " channels that broke the rules, refused %"
-              PRIu64 " requests", self, self->num_yields, self->num_violations,
+              "closed %" PRIu64
+              " channels that broke the rules, refused %" PRIu64 " requests",
+              self, self->num_yields, self->num_violations,
               self->mailbox->num_refused);
 
     xshm_pollset_cleanup(&self->pollset);
@@ -843,8 +840,8 @@ static UCS_CLASS_CLEANUP_FUNC(xshm_iface_t)
 
 UCS_CLASS_DEFINE(xshm_iface_t, uct_base_iface_t);
 UCS_CLASS_DEFINE_NEW_FUNC(xshm_iface_t, uct_iface_t, uct_md_h, uct_worker_h,
-                          const uct_iface_params_t*,
-                          const uct_iface_config_t*);
+                          const uct_iface_params_t *,
+                          const uct_iface_config_t *);
 static UCS_CLASS_DEFINE_DELETE_FUNC(xshm_iface_t, uct_iface_t);
 
 static void xshm_iface_close(uct_iface_h tl_iface)

@@ -40,49 +40,49 @@ xshm_iface_addr_equal(xshm_iface_addr_t a, xshm_iface_addr_t b)
 }
 
 /* Those that this interface sends to, by their address */
-KHASH_INIT(xshm_peers, xshm_iface_addr_t, xshm_peer_t*, 1,
+KHASH_INIT(xshm_peers, xshm_iface_addr_t, xshm_peer_t *, 1,
            xshm_iface_addr_hash, xshm_iface_addr_equal)
 
 
 /** Settings of an interface: UCX_XSHM_... */
 typedef struct xshm_iface_config {
-    uct_iface_config_t     super;
-    size_t                 ring_size;
-    size_t                 seg_size;
-    size_t                 max_short;
-    unsigned               max_poll;
-    unsigned               yield_after;
+    uct_iface_config_t      super;
+    size_t                  ring_size;
+    size_t                  seg_size;
+    size_t                  max_short;
+    unsigned                max_poll;
+    unsigned                yield_after;
     ucs_on_off_auto_value_t copy_out;
-    double                 linger;
+    double                  linger;
 } xshm_iface_config_t;
 
 
 /** One per UCX worker and device */
 typedef struct xshm_iface {
-    uct_base_iface_t     super;
-    xshm_pollset_t       pollset;
-    xshm_mailbox_t       *mailbox;
-    unsigned             work;        /**< XSHM_IFACE_WORK_xx */
-    unsigned             idle_polls;  /**< Empty calls of progress in a row */
-    unsigned             rx_headroom;
-    ucs_list_link_t      blocked;     /**< Peers with endpoints that wait */
-    ucs_list_link_t      failed;      /**< Endpoints to be reported */
-    khash_t(xshm_peers)  peers;
-    ucs_mpool_t          desc_mp;     /**< For copies of what was received */
-    uct_recv_desc_t      release_desc;
-    uint64_t             num_yields;  /**< Times the processor was given up */
-    uint64_t             num_violations; /**< Channels that broke the rules */
+    uct_base_iface_t super;
+    xshm_pollset_t   pollset;
+    xshm_mailbox_t  *mailbox;
+    unsigned         work;       /**< XSHM_IFACE_WORK_xx */
+    unsigned         idle_polls; /**< Empty calls of progress in a row */
+    unsigned         rx_headroom;
+    ucs_list_link_t  blocked; /**< Peers with endpoints that wait */
+    ucs_list_link_t  failed;  /**< Endpoints to be reported */
+    khash_t(xshm_peers) peers;
+    ucs_mpool_t     desc_mp; /**< For copies of what was received */
+    uct_recv_desc_t release_desc;
+    uint64_t        num_yields;     /**< Times the processor was given up */
+    uint64_t        num_violations; /**< Channels that broke the rules */
 
     struct {
-        size_t           ring_size;   /**< Bytes */
-        size_t           seg_size;    /**< Longest message, bytes */
-        size_t           max_short;   /**< Longest short message, bytes */
-        size_t           max_hdr;     /**< Longest header of am_zcopy, bytes */
-        uint32_t         seg_lines;   /**< Lines of the longest message */
-        unsigned         max_poll;    /**< Messages of a channel at a time */
-        unsigned         yield_after; /**< Empty calls, or 0: never */
-        int              copy_out;    /**< Copy before handing up */
-        double           linger;      /**< Seconds */
+        size_t   ring_size;   /**< Bytes */
+        size_t   seg_size;    /**< Longest message, bytes */
+        size_t   max_short;   /**< Longest short message, bytes */
+        size_t   max_hdr;     /**< Longest header of am_zcopy, bytes */
+        uint32_t seg_lines;   /**< Lines of the longest message */
+        unsigned max_poll;    /**< Messages of a channel at a time */
+        unsigned yield_after; /**< Empty calls, or 0: never */
+        int      copy_out;    /**< Copy before handing up */
+        double   linger;      /**< Seconds */
     } config;
 } xshm_iface_t;
 
@@ -91,13 +91,13 @@ typedef struct xshm_iface {
 extern ucs_config_field_t xshm_iface_config_table[];
 
 UCS_CLASS_DECLARE_NEW_FUNC(xshm_iface_t, uct_iface_t, uct_md_h, uct_worker_h,
-                           const uct_iface_params_t*,
-                           const uct_iface_config_t*);
+                           const uct_iface_params_t *,
+                           const uct_iface_config_t *);
 
 /** See uct_tl_t::query_devices */
-ucs_status_t xshm_iface_query_devices(uct_md_h md,
+ucs_status_t xshm_iface_query_devices(uct_md_h                   md,
                                       uct_tl_device_resource_t **devices_p,
-                                      unsigned *num_devices_p);
+                                      unsigned                  *num_devices_p);
 
 /** See uct_iface_ops_t::iface_progress
  *  @return Number of messages that were received or sent from a queue. */

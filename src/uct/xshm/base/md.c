@@ -4,7 +4,7 @@
  */
 
 #ifdef HAVE_CONFIG_H
-#  include "config.h"
+#include "config.h"
 #endif
 
 #include "md.h"
@@ -16,19 +16,18 @@
 
 
 ucs_config_field_t xshm_md_config_table[] = {
-    {"", "", NULL, ucs_offsetof(xshm_md_config_t, super),
-     UCS_CONFIG_TYPE_TABLE(uct_md_config_table)},
+        {"", "", NULL, ucs_offsetof(xshm_md_config_t, super),
+         UCS_CONFIG_TYPE_TABLE(uct_md_config_table)},
 
-    {NULL}
-};
+        {NULL}};
 
 
-ucs_status_t xshm_md_query_resources(uct_component_t *component,
+ucs_status_t xshm_md_query_resources(uct_component_t         *component,
                                      uct_md_resource_desc_t **resources_p,
-                                     unsigned *num_resources_p)
+                                     unsigned                *num_resources_p)
 {
     char reason[256];
-    int i;
+    int  i;
 
     for (i = 0; xshm_platforms[i] != NULL; ++i) {
         if (xshm_platforms[i]->probe(reason, sizeof(reason))) {
@@ -82,29 +81,26 @@ xshm_md_mem_dereg(uct_md_h md, const uct_md_mem_dereg_params_t *params)
 }
 
 static uct_md_ops_t xshm_md_ops = {
-    .close                  = xshm_md_close,
-    .query                  = xshm_md_query,
-    .mem_alloc              = (uct_md_mem_alloc_func_t)
-                              ucs_empty_function_return_unsupported,
-    .mem_free               = (uct_md_mem_free_func_t)
-                              ucs_empty_function_return_unsupported,
-    .mem_advise             = (uct_md_mem_advise_func_t)
-                              ucs_empty_function_return_unsupported,
-    .mem_reg                = xshm_md_mem_reg,
-    .mem_dereg              = xshm_md_mem_dereg,
-    .mem_query              = (uct_md_mem_query_func_t)
-                              ucs_empty_function_return_unsupported,
-    .mkey_pack              = (uct_md_mkey_pack_func_t)
-                              ucs_empty_function_return_success,
-    .is_sockaddr_accessible = (uct_md_is_sockaddr_accessible_func_t)
-                              ucs_empty_function_return_zero_int,
-    .detect_memory_type     = (uct_md_detect_memory_type_func_t)
-                              ucs_empty_function_return_unsupported
-};
+        .close = xshm_md_close,
+        .query = xshm_md_query,
+        .mem_alloc =
+                (uct_md_mem_alloc_func_t)ucs_empty_function_return_unsupported,
+        .mem_free =
+                (uct_md_mem_free_func_t)ucs_empty_function_return_unsupported,
+        .mem_advise =
+                (uct_md_mem_advise_func_t)ucs_empty_function_return_unsupported,
+        .mem_reg   = xshm_md_mem_reg,
+        .mem_dereg = xshm_md_mem_dereg,
+        .mem_query =
+                (uct_md_mem_query_func_t)ucs_empty_function_return_unsupported,
+        .mkey_pack = (uct_md_mkey_pack_func_t)ucs_empty_function_return_success,
+        .is_sockaddr_accessible = (uct_md_is_sockaddr_accessible_func_t)
+                ucs_empty_function_return_zero_int,
+        .detect_memory_type = (uct_md_detect_memory_type_func_t)
+                ucs_empty_function_return_unsupported};
 
-ucs_status_t
-xshm_md_open(uct_component_t *component, const char *md_name,
-             const uct_md_config_t *config, uct_md_h *md_p)
+ucs_status_t xshm_md_open(uct_component_t *component, const char *md_name,
+                          const uct_md_config_t *config, uct_md_h *md_p)
 {
     xshm_md_t *md;
 

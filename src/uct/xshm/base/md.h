@@ -27,14 +27,13 @@ typedef struct xshm_md_config {
 extern uct_component_t xshm_component;
 
 /** See uct_component_t::md_open */
-ucs_status_t
-xshm_md_open(uct_component_t *component, const char *md_name,
-             const uct_md_config_t *config, uct_md_h *md_p);
+ucs_status_t xshm_md_open(uct_component_t *component, const char *md_name,
+                          const uct_md_config_t *config, uct_md_h *md_p);
 
 /** See uct_component_t::query_md_resources: none, if no device is usable */
-ucs_status_t xshm_md_query_resources(uct_component_t *component,
+ucs_status_t xshm_md_query_resources(uct_component_t         *component,
                                      uct_md_resource_desc_t **resources_p,
-                                     unsigned *num_resources_p);
+                                     unsigned                *num_resources_p);
 
 /** Settings of the memory domain */
 extern ucs_config_field_t xshm_md_config_table[];

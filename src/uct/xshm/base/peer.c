@@ -4,7 +4,7 @@
  */
 
 #ifdef HAVE_CONFIG_H
-#  include "config.h"
+#include "config.h"
 #endif
 
 #include "peer.h"
@@ -16,15 +16,15 @@
 
 /* A flush that waits for the peer to accept */
 typedef struct xshm_flush {
-    ucs_list_link_t  list;
+    ucs_list_link_t   list;
     xshm_ep_t        *ep;
     uct_completion_t *comp;
 } xshm_flush_t;
 
 
-static ucs_status_t
-xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
-                 const xshm_iface_addr_t *addr, xshm_peer_t **peer_p)
+static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
+                                     const xshm_iface_addr_t *addr,
+                                     xshm_peer_t            **peer_p)
 {
     xshm_peer_t *peer;
     ucs_status_t status;
@@ -43,9 +43,9 @@ xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
         return status;
     }
 
-    peer->iface   = iface;
-    peer->addr    = *addr;
-    peer->refs = 0;
+    peer->iface = iface;
+    peer->addr  = *addr;
+    peer->refs  = 0;
     ucs_list_head_init(&peer->eps);
     ucs_list_head_init(&peer->waiting);
     ucs_list_head_init(&peer->blocked);
@@ -56,12 +56,11 @@ xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
 }
 
 ucs_status_t xshm_peer_get(xshm_iface_t *iface, const void *dev_addr,
-                           const xshm_iface_addr_t *addr,
-                           xshm_peer_t **peer_p)
+                           const xshm_iface_addr_t *addr, xshm_peer_t **peer_p)
 {
     ucs_status_t status;
-    khiter_t iter;
-    int ret;
+    khiter_t     iter;
+    int          ret;
 
     iter = kh_put(xshm_peers, &iface->peers, *addr, &ret);
     if (ret == UCS_KH_PUT_FAILED) {
@@ -106,8 +105,8 @@ void xshm_peer_put(xshm_peer_t *peer)
     ucs_free(peer);
 }
 
-ucs_status_t xshm_peer_add_flush(xshm_peer_t *peer, xshm_ep_t *ep,
-                                 uct_completion_t *comp)
+ucs_status_t
+xshm_peer_add_flush(xshm_peer_t *peer, xshm_ep_t *ep, uct_completion_t *comp)
 {
     xshm_flush_t *flush;
 
@@ -132,7 +131,7 @@ void xshm_peer_finish_flushes(xshm_peer_t *peer, const xshm_ep_t *ep,
 {
     UCS_LIST_HEAD(finished);
     uct_completion_t *comp;
-    xshm_flush_t *flush, *tmp;
+    xshm_flush_t     *flush, *tmp;
 
     ucs_list_for_each_safe(flush, tmp, &peer->flushes, list) {
         if (flush->ep == ep) {
@@ -154,7 +153,7 @@ void xshm_peer_finish_flushes(xshm_peer_t *peer, const xshm_ep_t *ep,
 static void xshm_peer_accepted(xshm_peer_t *peer)
 {
     uct_completion_t *comp;
-    xshm_flush_t *flush;
+    xshm_flush_t     *flush;
 
     ++peer->refs;
     while (!ucs_list_is_empty(&peer->flushes)) {
@@ -196,9 +195,9 @@ void xshm_peer_handle_event(xshm_peer_t *peer, unsigned flags)
 
 unsigned xshm_peer_dispatch(xshm_peer_t *peer)
 {
-    unsigned count = 0;
+    unsigned     count = 0;
     ucs_status_t status;
-    xshm_ep_t *ep;
+    xshm_ep_t   *ep;
 
     /* The user's code may destroy all endpoints */
     ++peer->refs;

@@ -14,8 +14,8 @@
  * Threads: the worker's.
  */
 struct xshm_peer {
-    xshm_tx_t         *tx;
-    xshm_iface_t      *iface;
+    xshm_tx_t        *tx;
+    xshm_iface_t     *iface;
     xshm_iface_addr_t addr;
     ucs_list_link_t   eps;     /**< All endpoints to this peer */
     ucs_list_link_t   waiting; /**< Those with pending requests, in turn */
@@ -29,8 +29,7 @@ struct xshm_ep;
 
 /** Find the peer with this address, or prepare to send to it */
 ucs_status_t xshm_peer_get(xshm_iface_t *iface, const void *dev_addr,
-                           const xshm_iface_addr_t *addr,
-                           xshm_peer_t **peer_p);
+                           const xshm_iface_addr_t *addr, xshm_peer_t **peer_p);
 
 /** One endpoint less. The last one closes the channel. */
 void xshm_peer_put(xshm_peer_t *peer);

@@ -15,7 +15,7 @@
 
 /* Turns in which a hot channel must have a message to stay hot. An empty turn
  * takes some nanoseconds: so this is in the order of a hundred microseconds. */
-#define XSHM_POLLSET_COOL_TURNS   16384u
+#define XSHM_POLLSET_COOL_TURNS 16384u
 
 
 void xshm_pollset_init(xshm_pollset_t *set)
@@ -32,10 +32,10 @@ void xshm_pollset_cleanup(xshm_pollset_t *set)
 
 static ucs_status_t xshm_pollset_grow(xshm_pollset_t *set)
 {
-    unsigned capacity = (set->capacity > 0) ? (set->capacity * 2) :
-                                              XSHM_POLLSET_MIN_CAPACITY;
+    unsigned        capacity = (set->capacity > 0) ? (set->capacity * 2) :
+                                                     XSHM_POLLSET_MIN_CAPACITY;
     xshm_cold_rx_t *cold;
-    xshm_rx_t **hot;
+    xshm_rx_t     **hot;
 
     hot = realloc(set->hot, capacity * sizeof(*hot));
     if (hot == NULL) {
@@ -109,8 +109,8 @@ xshm_rx_t *xshm_pollset_any(const xshm_pollset_t *set)
     return (set->num_cold > 0) ? set->cold[0].rx : NULL;
 }
 
-xshm_rx_t *xshm_pollset_find(const xshm_pollset_t *set,
-                             int (*match)(const xshm_rx_t *rx))
+xshm_rx_t *
+xshm_pollset_find(const xshm_pollset_t *set, int (*match)(const xshm_rx_t *rx))
 {
     unsigned i;
 
@@ -132,17 +132,17 @@ xshm_rx_t *xshm_pollset_find(const xshm_pollset_t *set,
 static void xshm_pollset_make_cold(xshm_pollset_t *set, unsigned hot_index)
 {
     xshm_cold_rx_t *cold = &set->cold[set->num_cold++];
-    xshm_rx_t *rx        = set->hot[hot_index];
+    xshm_rx_t      *rx   = set->hot[hot_index];
 
-    cold->rx             = rx;
-    cold->pos            = rx->ring.pos;
-    cold->lap            = rx->ring.lap;
-    set->hot[hot_index]  = set->hot[--set->num_hot];
+    cold->rx            = rx;
+    cold->pos           = rx->ring.pos;
+    cold->lap           = rx->ring.lap;
+    set->hot[hot_index] = set->hot[--set->num_hot];
 }
 
 void xshm_pollset_cool(xshm_pollset_t *set)
 {
-    unsigned i = 0;
+    unsigned   i = 0;
     xshm_rx_t *rx;
 
     set->countdown = XSHM_POLLSET_COOL_TURNS;

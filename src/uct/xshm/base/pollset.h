@@ -22,19 +22,19 @@
  *  while it is cold, its position does not change. */
 typedef struct xshm_cold_rx {
     const uint8_t *pos;
-    uint64_t      lap;
+    uint64_t       lap;
     xshm_rx_t     *rx;
 } xshm_cold_rx_t;
 
 
 typedef struct xshm_pollset {
-    xshm_rx_t      **hot;
-    unsigned       num_hot;
-    unsigned       num_cold;
-    unsigned       next_cold; /**< Whose turn it is; less than num_cold, or 0 */
-    unsigned       countdown; /**< Turns until cooling */
+    xshm_rx_t **hot;
+    unsigned    num_hot;
+    unsigned    num_cold;
+    unsigned    next_cold; /**< Whose turn it is; less than num_cold, or 0 */
+    unsigned    countdown; /**< Turns until cooling */
     xshm_cold_rx_t *cold;
-    unsigned       capacity;  /**< Of both arrays */
+    unsigned        capacity; /**< Of both arrays */
 } xshm_pollset_t;
 
 
@@ -53,8 +53,8 @@ void xshm_pollset_remove(xshm_pollset_t *set, xshm_rx_t *rx);
 xshm_rx_t *xshm_pollset_any(const xshm_pollset_t *set);
 
 /** Find a channel that fails a test, or NULL */
-xshm_rx_t *xshm_pollset_find(const xshm_pollset_t *set,
-                             int (*match)(const xshm_rx_t *rx));
+xshm_rx_t *
+xshm_pollset_find(const xshm_pollset_t *set, int (*match)(const xshm_rx_t *rx));
 
 /** Move the channels that had no message since the last time to the cold */
 void xshm_pollset_cool(xshm_pollset_t *set);
@@ -70,10 +70,10 @@ xshm_rx_t *xshm_pollset_heat(xshm_pollset_t *set, unsigned index);
  */
 static inline xshm_rx_t *xshm_pollset_next_cold(xshm_pollset_t *set)
 {
-    unsigned index             = set->next_cold;
-    const xshm_cold_rx_t *cold = &set->cold[index];
-    unsigned next              = index + 1;
-    xshm_abi_record_t record;
+    unsigned              index = set->next_cold;
+    const xshm_cold_rx_t *cold  = &set->cold[index];
+    unsigned              next  = index + 1;
+    xshm_abi_record_t     record;
 
     if (next >= set->num_cold) {
         next = 0;
@@ -83,7 +83,8 @@ static inline xshm_rx_t *xshm_pollset_next_cold(xshm_pollset_t *set)
     __builtin_prefetch(set->cold[next].pos);
 
     /* Only a hint here: the channel itself looks with SEE */
-    record.word = __atomic_load_n((const uint64_t*)cold->pos, __ATOMIC_RELAXED);
+    record.word =
+            __atomic_load_n((const uint64_t *)cold->pos, __ATOMIC_RELAXED);
     if (xshm_ring_likely(record.lap != cold->lap)) {
         return NULL;
     }

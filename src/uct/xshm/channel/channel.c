@@ -23,8 +23,8 @@ xshm_channel_closed(xshm_conn_t *conn, xshm_reason_t reason, uint32_t version)
     }
 }
 
-const xshm_platform_sink_t xshm_channel_sink = {
-    .request  = xshm_rx_handle_request,
-    .accepted = xshm_channel_accepted,
-    .closed   = xshm_channel_closed
-};
+const xshm_platform_sink_t xshm_channel_sink = {.request =
+                                                        xshm_rx_handle_request,
+                                                .accepted =
+                                                        xshm_channel_accepted,
+                                                .closed = xshm_channel_closed};

@@ -22,9 +22,8 @@ typedef struct xshm_rx_layout {
 } xshm_rx_layout_t;
 
 
-static void
-xshm_rx_read_layout(const volatile xshm_abi_data_t *data,
-                    xshm_rx_layout_t *layout)
+static void xshm_rx_read_layout(const volatile xshm_abi_data_t *data,
+                                xshm_rx_layout_t               *layout)
 {
     layout->magic       = data->magic;
     layout->version     = data->version;
@@ -41,8 +40,8 @@ static int xshm_rx_data_size_is_valid(size_t data_size)
 }
 
 /* @a data_size is what was mapped; all else is only claimed */
-static int xshm_rx_layout_is_valid(const xshm_rx_layout_t *layout,
-                                   size_t data_size)
+static int
+xshm_rx_layout_is_valid(const xshm_rx_layout_t *layout, size_t data_size)
 {
     return (layout->magic == XSHM_ABI_MAGIC) &&
            (layout->version == XSHM_ABI_VERSION) &&
@@ -54,12 +53,13 @@ static int xshm_rx_layout_is_valid(const xshm_rx_layout_t *layout,
 static ucs_status_t xshm_rx_map(xshm_rx_t *rx, size_t data_size)
 {
     const xshm_platform_ops_t *ops = rx->mailbox->platform->ops;
-    xshm_rx_layout_t layout;
-    ucs_status_t status;
+    xshm_rx_layout_t           layout;
+    ucs_status_t               status;
 
     if (!xshm_rx_data_size_is_valid(data_size)) {
         ucs_warn("xshm: refused a peer that offers %zu bytes of memory, which "
-                 "is no size of a channel", data_size);
+                 "is no size of a channel",
+                 data_size);
         return UCS_ERR_INVALID_PARAM;
     }
 
@@ -72,9 +72,9 @@ static ucs_status_t xshm_rx_map(xshm_rx_t *rx, size_t data_size)
     if (!xshm_rx_layout_is_valid(&layout, data_size)) {
         ucs_warn("xshm: refused a peer's channel: magic 0x%x version %u ring "
                  "%u bytes, longest message %u bytes, %u pages do not fit %zu "
-                 "bytes of memory", layout.magic, layout.version,
-                 layout.ring_size, layout.max_payload, layout.num_pages,
-                 data_size);
+                 "bytes of memory",
+                 layout.magic, layout.version, layout.ring_size,
+                 layout.max_payload, layout.num_pages, data_size);
         ops->mem_free(rx->mem);
         return UCS_ERR_INVALID_PARAM;
     }
@@ -91,7 +91,7 @@ static ucs_status_t xshm_rx_create(xshm_mailbox_t *mailbox, xshm_conn_t *conn,
                                    size_t data_size, xshm_rx_t **rx_p)
 {
     ucs_status_t status;
-    xshm_rx_t *rx;
+    xshm_rx_t   *rx;
 
     rx = calloc(1, sizeof(*rx));
     if (rx == NULL) {
@@ -107,9 +107,9 @@ static ucs_status_t xshm_rx_create(xshm_mailbox_t *mailbox, xshm_conn_t *conn,
         return status;
     }
 
-    ((xshm_abi_return_t*)rx->mem->ret)->live = 1;
-    conn->owner                              = rx;
-    *rx_p                                    = rx;
+    ((xshm_abi_return_t *)rx->mem->ret)->live = 1;
+    conn->owner                               = rx;
+    *rx_p                                     = rx;
     return UCS_OK;
 }
 
@@ -127,9 +127,9 @@ static void xshm_rx_free(xshm_rx_t *rx)
 void xshm_rx_handle_request(xshm_conn_t *conn, const xshm_request_t *request)
 {
     const xshm_platform_ops_t *ops = conn->platform->ops;
-    xshm_mailbox_t *mailbox;
-    ucs_status_t status;
-    xshm_rx_t *rx;
+    xshm_mailbox_t            *mailbox;
+    ucs_status_t               status;
+    xshm_rx_t                 *rx;
 
     /* Nothing is mapped before the token matched */
     mailbox = xshm_mailbox_find(conn->platform, &request->target);
@@ -141,7 +141,8 @@ void xshm_rx_handle_request(xshm_conn_t *conn, const xshm_request_t *request)
     status = xshm_rx_create(mailbox, conn, request->data_size, &rx);
     if (status != UCS_OK) {
         ops->refuse(conn, (status == UCS_ERR_INVALID_PARAM) ?
-                          XSHM_REASON_INVALID : XSHM_REASON_RESOURCE);
+                                  XSHM_REASON_INVALID :
+                                  XSHM_REASON_RESOURCE);
         xshm_mailbox_put(mailbox);
         return;
     }

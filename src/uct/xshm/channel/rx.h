@@ -18,18 +18,18 @@
  * Threads: the interface's thread, but for what is marked as the service's.
  */
 typedef struct xshm_rx {
-    xshm_ring_rx_t ring;        /**< First, for the fast path */
-    xshm_event_t   event;       /**< News from the service */
+    xshm_ring_rx_t  ring;  /**< First, for the fast path */
+    xshm_event_t    event; /**< News from the service */
     xshm_mailbox_t *mailbox;
     xshm_mem_t     *mem;
-    uint32_t       max_payload; /**< Longest message that was announced */
-    int            is_gone;     /**< The sender will write no more */
-    int            is_ended;    /**< For the interface: to be removed */
-    uint64_t       received;    /**< Messages */
-    uint64_t       seen;        /**< For the interface: messages at the last
+    uint32_t        max_payload; /**< Longest message that was announced */
+    int             is_gone;     /**< The sender will write no more */
+    int             is_ended;    /**< For the interface: to be removed */
+    uint64_t        received;    /**< Messages */
+    uint64_t        seen;        /**< For the interface: messages at the last
                                      look whether it still has any */
-    xshm_work_t    release;
-    xshm_conn_t    *conn;       /**< The service thread's */
+    xshm_work_t     release;
+    xshm_conn_t    *conn; /**< The service thread's */
 } xshm_rx_t;
 
 

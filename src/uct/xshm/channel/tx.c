@@ -20,7 +20,7 @@ ucs_status_t xshm_tx_create(xshm_mailbox_t *mailbox, const void *dev_addr,
                             size_t max_payload, xshm_tx_t **tx_p)
 {
     const xshm_platform_ops_t *ops = mailbox->platform->ops;
-    xshm_tx_t *tx;
+    xshm_tx_t                 *tx;
 
     tx = calloc(1, sizeof(*tx));
     if (tx == NULL) {
@@ -80,16 +80,13 @@ static void xshm_tx_answered(xshm_tx_t *tx)
 
 static void xshm_tx_do_connect(xshm_work_t *work)
 {
-    xshm_tx_t *tx          = ucs_container_of(work, xshm_tx_t, service.connect);
-    xshm_request_t request = {
-        .target    = tx->target,
-        .data_size = (uint32_t)tx->mem->data_size
-    };
-    ucs_status_t status;
+    xshm_tx_t     *tx      = ucs_container_of(work, xshm_tx_t, service.connect);
+    xshm_request_t request = {.target    = tx->target,
+                              .data_size = (uint32_t)tx->mem->data_size};
+    ucs_status_t   status;
 
     status = xshm_tx_ops(tx)->connect(tx->mailbox->platform, tx->dev_addr,
-                                      &request, tx->mem, tx,
-                                      &tx->service.conn);
+                                      &request, tx->mem, tx, &tx->service.conn);
     if (status != UCS_OK) {
         xshm_tx_handle_closed(tx, XSHM_REASON_RESOURCE, 0);
     }
@@ -98,7 +95,7 @@ static void xshm_tx_do_connect(xshm_work_t *work)
 ucs_status_t xshm_tx_open(xshm_tx_t *tx)
 {
     xshm_platform_t *platform = tx->mailbox->platform;
-    ucs_status_t status;
+    ucs_status_t     status;
 
     tx->dirty = calloc(1, xshm_ring_dirty_size(tx->ring_size));
     if (tx->dirty == NULL) {
@@ -132,8 +129,7 @@ void xshm_tx_handle_event(xshm_tx_t *tx, unsigned flags)
 {
     if (flags & XSHM_EVENT_TX_GONE) {
         tx->state = XSHM_TX_FAILED;
-    } else if ((flags & XSHM_EVENT_ACCEPTED) &&
-               (tx->state == XSHM_TX_ASKING)) {
+    } else if ((flags & XSHM_EVENT_ACCEPTED) && (tx->state == XSHM_TX_ASKING)) {
         tx->state = XSHM_TX_ACCEPTED;
     }
 }
@@ -147,13 +143,14 @@ void xshm_tx_log_failure(const xshm_tx_t *tx)
 {
     if (tx->ring.violation) {
         ucs_warn("xshm: peer %016" PRIx64 ".%u gave back room that it did not "
-                 "have: the channel is closed", tx->target.process,
-                 tx->target.iface);
+                 "have: the channel is closed",
+                 tx->target.process, tx->target.iface);
     } else if (tx->service.reason == XSHM_REASON_VERSION) {
         ucs_warn("xshm: peer %016" PRIx64 ".%u uses version %u of the shared "
                  "layout, and this process version %u: install the same "
-                 "version of xshm for both", tx->target.process,
-                 tx->target.iface, tx->service.version, XSHM_ABI_VERSION);
+                 "version of xshm for both",
+                 tx->target.process, tx->target.iface, tx->service.version,
+                 XSHM_ABI_VERSION);
     } else {
         ucs_debug("xshm: channel to peer %016" PRIx64 ".%u has ended: %s",
                   tx->target.process, tx->target.iface,
@@ -226,8 +223,8 @@ void xshm_tx_handle_closed(xshm_tx_t *tx, xshm_reason_t reason,
                            uint32_t version)
 {
     /* Without a reason it would not have ended */
-    tx->service.reason  = (reason == XSHM_REASON_NONE) ? XSHM_REASON_GONE :
-                                                         reason;
+    tx->service.reason =
+            (reason == XSHM_REASON_NONE) ? XSHM_REASON_GONE : reason;
     tx->service.version = version;
     xshm_tx_answered(tx);
     if (!tx->service.is_closed) {

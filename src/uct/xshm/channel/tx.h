@@ -29,12 +29,12 @@ typedef enum {
 
 
 typedef struct xshm_tx {
-    xshm_ring_tx_t    ring;     /**< First, for the fast path */
+    xshm_ring_tx_t    ring; /**< First, for the fast path */
     xshm_tx_state_t   state;
-    xshm_event_t      event;    /**< News from the service */
-    xshm_mailbox_t    *mailbox; /**< Of the interface that sends */
-    xshm_mem_t        *mem;
-    uint64_t          *dirty;   /**< The ring's bitmap */
+    xshm_event_t      event;   /**< News from the service */
+    xshm_mailbox_t   *mailbox; /**< Of the interface that sends */
+    xshm_mem_t       *mem;
+    uint64_t         *dirty; /**< The ring's bitmap */
     uint32_t          ring_size;
     uint32_t          max_payload;
     xshm_iface_addr_t target;
@@ -43,7 +43,7 @@ typedef struct xshm_tx {
     struct {
         xshm_work_t   connect;
         xshm_work_t   close;
-        xshm_conn_t   *conn;     /**< NULL: not yet, or not any more */
+        xshm_conn_t  *conn;      /**< NULL: not yet, or not any more */
         xshm_reason_t reason;    /**< Why it ended */
         uint32_t      version;   /**< Peer's version, if that is why */
         int           is_asking; /**< Counted in the mailbox */

@@ -4,7 +4,7 @@
  */
 
 #ifndef _GNU_SOURCE
-#  define _GNU_SOURCE /* RTLD_DEFAULT */
+#define _GNU_SOURCE /* RTLD_DEFAULT */
 #endif
 
 #include "compat.h"
@@ -23,15 +23,13 @@ typedef void (*xshm_ucp_get_version_func_t)(unsigned *major, unsigned *minor,
  * that is there tells the least version. (libuct itself cannot be asked.) */
 static const struct {
     const char *name;
-    unsigned   minor;
-} xshm_compat_probes[] = {
-    {"uct_ep_invalidate", 13},
-    {"uct_md_query_v2", 14},
-    {"uct_base_rkey_compare", 16},
-    {"uct_md_base_md_query", 17},
-    {"uct_rkey_unpack_v2", 19},
-    {"uct_ep_put_sgl_zcopy", 22}
-};
+    unsigned    minor;
+} xshm_compat_probes[] = {{"uct_ep_invalidate", 13},
+                          {"uct_md_query_v2", 14},
+                          {"uct_base_rkey_compare", 16},
+                          {"uct_md_base_md_query", 17},
+                          {"uct_rkey_unpack_v2", 19},
+                          {"uct_ep_put_sgl_zcopy", 22}};
 
 #define XSHM_COMPAT_NUM_PROBES \
     (sizeof(xshm_compat_probes) / sizeof(xshm_compat_probes[0]))
@@ -52,8 +50,8 @@ static int xshm_compat_check_names(void)
 {
     unsigned least = 0;
     unsigned next  = 0;
-    char found[64];
-    size_t i;
+    char     found[64];
+    size_t   i;
 
     for (i = 0; i < XSHM_COMPAT_NUM_PROBES; ++i) {
         if (dlsym(RTLD_DEFAULT, xshm_compat_probes[i].name) != NULL) {
@@ -81,15 +79,15 @@ static int xshm_compat_check_names(void)
 int xshm_compat_check(void)
 {
     xshm_ucp_get_version_func_t get_version;
-    unsigned major, minor, release;
-    char found[64];
+    unsigned                    major, minor, release;
+    char                        found[64];
 
     if (!xshm_compat_check_names()) {
         return 0;
     }
 
-    get_version = (xshm_ucp_get_version_func_t)dlsym(RTLD_DEFAULT,
-                                                     "ucp_get_version");
+    get_version =
+            (xshm_ucp_get_version_func_t)dlsym(RTLD_DEFAULT, "ucp_get_version");
     if (get_version == NULL) {
         return 1;
     }

@@ -17,14 +17,11 @@
 static struct {
     pthread_mutex_t lock;
     pthread_once_t  once;
-    unsigned long   *words;    /* A bit for each descriptor */
+    unsigned long  *words; /* A bit for each descriptor */
     size_t          num_words;
     unsigned        count;
     int             is_child;
-} xshm_fdset = {
-    .lock = PTHREAD_MUTEX_INITIALIZER,
-    .once = PTHREAD_ONCE_INIT
-};
+} xshm_fdset = {.lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};
 
 
 /* The lock is held across fork(), so that the child finds the set whole */
@@ -41,7 +38,7 @@ static void xshm_fdset_fork_parent(void)
 static void xshm_fdset_close_word(size_t index)
 {
     unsigned long word = xshm_fdset.words[index];
-    int bit;
+    int           bit;
 
     xshm_fdset.words[index] = 0;
     for (; word != 0; word &= word - 1) {
@@ -73,7 +70,7 @@ static void xshm_fdset_init(void)
 static int xshm_fdset_grow(size_t num_words)
 {
     unsigned long *words;
-    size_t i;
+    size_t         i;
 
     if (num_words <= xshm_fdset.num_words) {
         return 1;
@@ -109,7 +106,7 @@ int xshm_fdset_add(int fd)
 
 void xshm_fdset_close(int fd)
 {
-    size_t index = (size_t)fd / XSHM_FDSET_WORD_BITS;
+    size_t        index = (size_t)fd / XSHM_FDSET_WORD_BITS;
     unsigned long mask;
 
     if (fd < 0) {

@@ -10,10 +10,7 @@
 #include <string.h>
 
 
-const xshm_platform_ops_t *const xshm_platforms[] = {
-    &xshm_local_ops,
-    NULL
-};
+const xshm_platform_ops_t *const xshm_platforms[] = {&xshm_local_ops, NULL};
 
 const xshm_platform_ops_t *xshm_platform_find(const char *device)
 {
@@ -31,13 +28,14 @@ const xshm_platform_ops_t *xshm_platform_find(const char *device)
 const char *xshm_reason_string(xshm_reason_t reason)
 {
     static const char *strings[] = {
-        [XSHM_REASON_NONE]     = "no reason",
-        [XSHM_REASON_VERSION]  = "it uses another version of the shared layout",
-        [XSHM_REASON_UNKNOWN]  = "it has no such interface, or not this token",
-        [XSHM_REASON_INVALID]  = "it does not accept the offered memory",
-        [XSHM_REASON_RESOURCE] = "it is out of memory or descriptors",
-        [XSHM_REASON_GONE]     = "it has closed or died"
-    };
+            [XSHM_REASON_NONE] = "no reason",
+            [XSHM_REASON_VERSION] =
+                    "it uses another version of the shared layout",
+            [XSHM_REASON_UNKNOWN] =
+                    "it has no such interface, or not this token",
+            [XSHM_REASON_INVALID]  = "it does not accept the offered memory",
+            [XSHM_REASON_RESOURCE] = "it is out of memory or descriptors",
+            [XSHM_REASON_GONE]     = "it has closed or died"};
 
     return (reason < XSHM_REASON_LAST) ? strings[reason] : "unknown reason";
 }

@@ -53,11 +53,11 @@ typedef struct xshm_iface_addr {
 /** Why a channel ended, or never came to be */
 typedef enum {
     XSHM_REASON_NONE,
-    XSHM_REASON_VERSION,   /**< The peer uses another layout */
-    XSHM_REASON_UNKNOWN,   /**< No such interface, or a wrong token */
-    XSHM_REASON_INVALID,   /**< The offered memory is not as it must be */
-    XSHM_REASON_RESOURCE,  /**< The peer is out of some resource */
-    XSHM_REASON_GONE,      /**< The peer closed, or died */
+    XSHM_REASON_VERSION,  /**< The peer uses another layout */
+    XSHM_REASON_UNKNOWN,  /**< No such interface, or a wrong token */
+    XSHM_REASON_INVALID,  /**< The offered memory is not as it must be */
+    XSHM_REASON_RESOURCE, /**< The peer is out of some resource */
+    XSHM_REASON_GONE,     /**< The peer closed, or died */
     XSHM_REASON_LAST
 } xshm_reason_t;
 
@@ -71,17 +71,17 @@ typedef struct xshm_request {
 
 /** Memory of one channel, in this address space */
 typedef struct xshm_mem {
-    void   *data;     /**< Data pages */
+    void  *data;      /**< Data pages */
     size_t data_size; /**< Their length, bytes */
-    void   *ret;      /**< Return page, XSHM_ABI_RETURN_SIZE bytes */
+    void  *ret;       /**< Return page, XSHM_ABI_RETURN_SIZE bytes */
 } xshm_mem_t;
 
 
 /** One end of one channel, as the platform knows it */
 typedef struct xshm_conn {
     xshm_platform_t *platform;
-    int             is_sender; /**< This side is the sender */
-    void            *owner;    /**< Channel that it belongs to, or NULL */
+    int              is_sender; /**< This side is the sender */
+    void            *owner;     /**< Channel that it belongs to, or NULL */
 } xshm_conn_t;
 
 
@@ -103,7 +103,7 @@ typedef struct xshm_platform_sink {
 struct xshm_platform {
     const xshm_platform_ops_t  *ops;
     const xshm_platform_sink_t *sink;
-    uint64_t                   process; /**< Random name of this process */
+    uint64_t                    process; /**< Random name of this process */
 };
 
 

@@ -11,7 +11,7 @@
 #define XSHM_RING_BATCH_DIVISOR 4u
 
 /* Lines in a word of the bitmap */
-#define XSHM_RING_DIRTY_BITS    64u
+#define XSHM_RING_DIRTY_BITS 64u
 
 /* 1 KiB and its header: UCP's own messages must fit */
 #define XSHM_RING_MIN_RECORD_LINES 17u
@@ -27,24 +27,24 @@ static const uint8_t xshm_ring_dead_line[XSHM_ABI_LINE_SIZE]
 
 uint32_t xshm_ring_batch(size_t ring_size)
 {
-    return (uint32_t)(ring_size / XSHM_ABI_LINE_SIZE) /
-           XSHM_RING_BATCH_DIVISOR;
+    return (uint32_t)(ring_size / XSHM_ABI_LINE_SIZE) / XSHM_RING_BATCH_DIVISOR;
 }
 
 /* Largest record + wrap waste + one line <= ring - credit batch: of what is
  * left, half holds the longest record L, with a waste of at most L - 1 in front
  * of it. That must be useful even for the smallest ring. */
 XSHM_ABI_ASSERT((XSHM_ABI_RING_MIN_SIZE / XSHM_ABI_LINE_SIZE) -
-                (XSHM_ABI_RING_MIN_SIZE / XSHM_ABI_LINE_SIZE /
-                 XSHM_RING_BATCH_DIVISOR) - XSHM_RING_KEEP_LINES >=
+                        (XSHM_ABI_RING_MIN_SIZE / XSHM_ABI_LINE_SIZE /
+                         XSHM_RING_BATCH_DIVISOR) -
+                        XSHM_RING_KEEP_LINES >=
                 (2 * XSHM_RING_MIN_RECORD_LINES) - 1);
 
 size_t xshm_ring_max_payload(size_t ring_size)
 {
     uint32_t num_lines = (uint32_t)(ring_size / XSHM_ABI_LINE_SIZE);
-    uint32_t usable    = num_lines - xshm_ring_batch(ring_size) -
-                         XSHM_RING_KEEP_LINES;
-    uint32_t longest   = (usable + 1) / 2;
+    uint32_t usable =
+            num_lines - xshm_ring_batch(ring_size) - XSHM_RING_KEEP_LINES;
+    uint32_t longest = (usable + 1) / 2;
 
     return ((size_t)longest * XSHM_ABI_LINE_SIZE) - XSHM_RING_HEADER_SIZE;
 }
@@ -63,7 +63,8 @@ static void xshm_ring_tx_update_room(xshm_ring_tx_t *tx)
     uint32_t free_lines = tx->num_lines - (tx->produced - tx->consumed);
 
     tx->room = (free_lines > XSHM_RING_KEEP_LINES) ?
-               (free_lines - XSHM_RING_KEEP_LINES) : 0;
+                       (free_lines - XSHM_RING_KEEP_LINES) :
+                       0;
 }
 
 void xshm_ring_tx_init(xshm_ring_tx_t *tx, void *ring, size_t size,
@@ -85,34 +86,34 @@ void xshm_ring_tx_init(xshm_ring_tx_t *tx, void *ring, size_t size,
 
 void xshm_ring_tx_mark_dirty(xshm_ring_tx_t *tx, uint32_t first, uint32_t count)
 {
-    uint32_t bit, chunk;
+    uint32_t  bit, chunk;
     uint64_t *word, mask;
 
     while (count > 0) {
-        bit    = first % XSHM_RING_DIRTY_BITS;
-        chunk  = XSHM_RING_DIRTY_BITS - bit;
-        chunk  = (count < chunk) ? count : chunk;
-        mask   = (UINT64_MAX >> (XSHM_RING_DIRTY_BITS - chunk)) << bit;
-        word   = &tx->dirty[first / XSHM_RING_DIRTY_BITS];
+        bit   = first % XSHM_RING_DIRTY_BITS;
+        chunk = XSHM_RING_DIRTY_BITS - bit;
+        chunk = (count < chunk) ? count : chunk;
+        mask  = (UINT64_MAX >> (XSHM_RING_DIRTY_BITS - chunk)) << bit;
+        word  = &tx->dirty[first / XSHM_RING_DIRTY_BITS];
 
         tx->num_dirty += __builtin_popcountll(mask & ~*word);
-        *word         |= mask;
-        first         += chunk;
-        count         -= chunk;
+        *word |= mask;
+        first += chunk;
+        count -= chunk;
     }
 }
 
 void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint8_t *line)
 {
-    uint32_t index = xshm_ring_line_index(tx->base, line);
-    uint64_t *word = &tx->dirty[index / XSHM_RING_DIRTY_BITS];
-    uint64_t mask  = 1ull << (index % XSHM_RING_DIRTY_BITS);
+    uint32_t  index = xshm_ring_line_index(tx->base, line);
+    uint64_t *word  = &tx->dirty[index / XSHM_RING_DIRTY_BITS];
+    uint64_t  mask  = 1ull << (index % XSHM_RING_DIRTY_BITS);
 
     if (*word & mask) {
         *word &= ~mask;
         --tx->num_dirty;
         /* A zeroed header is of no lap. Ordered by PUBLISH, which follows. */
-        __atomic_store_n((uint64_t*)line, 0, __ATOMIC_RELAXED);
+        __atomic_store_n((uint64_t *)line, 0, __ATOMIC_RELAXED);
     }
 }
 

@@ -46,14 +46,14 @@
 #define xshm_ring_unlikely(_x) __builtin_expect(!!(_x), 0)
 
 /** Length of a record's header, in bytes */
-#define XSHM_RING_HEADER_SIZE  sizeof(xshm_abi_record_t)
+#define XSHM_RING_HEADER_SIZE sizeof(xshm_abi_record_t)
 
 /** Longest payload of a record of one line, in bytes */
 #define XSHM_RING_LINE_PAYLOAD (XSHM_ABI_LINE_SIZE - XSHM_RING_HEADER_SIZE)
 
 /** Lines that a message never takes: the next record's header, which stays
  *  cleared, and a line for the CLOSE record, so that it never waits */
-#define XSHM_RING_KEEP_LINES   2u
+#define XSHM_RING_KEEP_LINES 2u
 
 
 /** What the consumer found */
@@ -66,33 +66,33 @@ typedef enum {
 
 /** Producer's side, in private memory */
 typedef struct xshm_ring_tx {
-    uint8_t                 *pos;      /**< Next record's place */
-    uint8_t                 *end;      /**< End of the ring */
-    uint32_t                room;      /**< Lines that can be taken without
+    uint8_t                 *pos;       /**< Next record's place */
+    uint8_t                 *end;       /**< End of the ring */
+    uint32_t                 room;      /**< Lines that can be taken without
                                             asking anybody */
-    uint32_t                produced;  /**< Lines written since the start */
-    uint32_t                num_dirty; /**< Bits set in dirty */
-    uint16_t                lap;       /**< Present lap */
-    uint8_t                 *base;     /**< Start of the ring */
-    uint64_t                *dirty;    /**< Bit for each line: it holds payload
+    uint32_t                 produced;  /**< Lines written since the start */
+    uint32_t                 num_dirty; /**< Bits set in dirty */
+    uint16_t                 lap;       /**< Present lap */
+    uint8_t                 *base;      /**< Start of the ring */
+    uint64_t                *dirty;     /**< Bit for each line: it holds payload
                                             where a header may be */
-    const xshm_abi_return_t *ret;      /**< The consumer writes here */
-    uint32_t                consumed;  /**< Last checked value of theirs */
-    uint32_t                num_lines; /**< Lines of the ring */
-    int                     violation; /**< Consumer's count was wrong */
+    const xshm_abi_return_t *ret;       /**< The consumer writes here */
+    uint32_t                 consumed;  /**< Last checked value of theirs */
+    uint32_t                 num_lines; /**< Lines of the ring */
+    int                      violation; /**< Consumer's count was wrong */
 } xshm_ring_tx_t;
 
 
 /** Consumer's side, in private memory */
 typedef struct xshm_ring_rx {
-    const uint8_t     *pos;            /**< Record to look at next */
-    const uint8_t     *end;            /**< End of the ring */
-    uint32_t          consumed;        /**< Lines consumed since the start */
-    uint32_t          given_back;      /**< What the producer was told */
-    uint32_t          batch;           /**< Lines to give back at once */
-    uint16_t          lap;             /**< Lap of the record to look at */
-    const uint8_t     *base;           /**< Start of the ring */
-    xshm_abi_return_t *ret;            /**< The producer reads here */
+    const uint8_t     *pos;        /**< Record to look at next */
+    const uint8_t     *end;        /**< End of the ring */
+    uint32_t           consumed;   /**< Lines consumed since the start */
+    uint32_t           given_back; /**< What the producer was told */
+    uint32_t           batch;      /**< Lines to give back at once */
+    uint16_t           lap;        /**< Lap of the record to look at */
+    const uint8_t     *base;       /**< Start of the ring */
+    xshm_abi_return_t *ret;        /**< The producer reads here */
 } xshm_ring_rx_t;
 
 
@@ -234,11 +234,11 @@ static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
     }
 
     /* PUBLISH: pairs with SEE */
-    __atomic_store_n((uint64_t*)pos, record.word, __ATOMIC_RELEASE);
+    __atomic_store_n((uint64_t *)pos, record.word, __ATOMIC_RELEASE);
 
-    tx->pos       = next;
+    tx->pos = next;
     tx->produced += lines;
-    tx->room     -= lines;
+    tx->room -= lines;
 }
 
 /** Publish the record of one line whose room was reserved */
@@ -285,7 +285,7 @@ static inline xshm_ring_peek_t
 xshm_ring_rx_peek(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
 {
     /* SEE: pairs with PUBLISH */
-    record->word = __atomic_load_n((const uint64_t*)rx->pos, __ATOMIC_ACQUIRE);
+    record->word = __atomic_load_n((const uint64_t *)rx->pos, __ATOMIC_ACQUIRE);
     if (record->lap != rx->lap) {
         if (xshm_ring_unlikely(rx->consumed != rx->given_back)) {
             xshm_ring_rx_give_back(rx);

@@ -13,7 +13,7 @@
 #include <time.h>
 
 
-#define XSHM_NSEC_PER_SEC        1000000000l
+#define XSHM_NSEC_PER_SEC 1000000000l
 
 /* "inf" is a time, too: a year, in seconds */
 #define XSHM_MAILBOX_MAX_TIMEOUT 31536000.0
@@ -24,10 +24,9 @@ static struct {
     pthread_mutex_t lock;
     ucs_list_link_t list;
     uint32_t        next_iface;
-} xshm_mailboxes = {
-    .lock = PTHREAD_MUTEX_INITIALIZER,
-    .list = UCS_LIST_INITIALIZER(&xshm_mailboxes.list, &xshm_mailboxes.list)
-};
+} xshm_mailboxes = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                    .list = UCS_LIST_INITIALIZER(&xshm_mailboxes.list,
+                                                 &xshm_mailboxes.list)};
 
 
 static ucs_status_t xshm_mailbox_init_locks(xshm_mailbox_t *mailbox)
@@ -91,9 +90,9 @@ static void xshm_mailbox_deadline(double timeout, struct timespec *deadline)
     timeout = (timeout < XSHM_MAILBOX_MAX_TIMEOUT) ? timeout :
                                                      XSHM_MAILBOX_MAX_TIMEOUT;
     clock_gettime(CLOCK_MONOTONIC, deadline);
-    deadline->tv_sec  += (time_t)timeout;
-    deadline->tv_nsec += (long)((timeout - (time_t)timeout) *
-                                XSHM_NSEC_PER_SEC);
+    deadline->tv_sec += (time_t)timeout;
+    deadline->tv_nsec +=
+            (long)((timeout - (time_t)timeout) * XSHM_NSEC_PER_SEC);
     if (deadline->tv_nsec >= XSHM_NSEC_PER_SEC) {
         deadline->tv_nsec -= XSHM_NSEC_PER_SEC;
         ++deadline->tv_sec;
@@ -103,7 +102,7 @@ static void xshm_mailbox_deadline(double timeout, struct timespec *deadline)
 int xshm_mailbox_close(xshm_mailbox_t *mailbox, double timeout)
 {
     struct timespec deadline;
-    int is_answered, ret = 0;
+    int             is_answered, ret = 0;
 
     pthread_mutex_lock(&xshm_mailboxes.lock);
     ucs_list_del(&mailbox->list);
@@ -149,8 +148,8 @@ static int xshm_token_equal(const uint8_t *a, const uint8_t *b)
     return difference == 0;
 }
 
-static int xshm_mailbox_match(xshm_mailbox_t *mailbox,
-                              xshm_platform_t *platform,
+static int xshm_mailbox_match(xshm_mailbox_t          *mailbox,
+                              xshm_platform_t         *platform,
                               const xshm_iface_addr_t *addr)
 {
     if ((mailbox->platform != platform) ||
@@ -214,7 +213,7 @@ static void xshm_mailbox_remove(xshm_mailbox_t *mailbox, xshm_event_t *event)
 unsigned xshm_mailbox_take(xshm_mailbox_t *mailbox, xshm_event_t **event_p)
 {
     xshm_event_t *event;
-    unsigned flags = 0;
+    unsigned      flags = 0;
 
     pthread_mutex_lock(&mailbox->lock);
     if (!ucs_list_is_empty(&mailbox->events)) {

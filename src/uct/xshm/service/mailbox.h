@@ -24,7 +24,7 @@
 /** News of a channel. Part of the channel, so that it needs no memory. */
 typedef struct xshm_event {
     ucs_list_link_t list;
-    unsigned        flags;        /**< What has happened since it was taken */
+    unsigned        flags; /**< What has happened since it was taken */
     int             is_queued;
     int             is_forgotten; /**< The channel wants no more news */
 } xshm_event_t;
@@ -40,17 +40,17 @@ enum {
 
 
 typedef struct xshm_mailbox {
-    ucs_list_link_t   list;       /**< In the table of all mailboxes */
+    ucs_list_link_t   list; /**< In the table of all mailboxes */
     pthread_mutex_t   lock;
-    pthread_cond_t    cond;       /**< num_asking has become less */
+    pthread_cond_t    cond; /**< num_asking has become less */
     ucs_list_link_t   events;
     volatile unsigned has_events; /**< A hint, read without the lock */
     int               is_closed;
     unsigned          num_asking; /**< Requests of ours without an answer */
     unsigned          refs;
-    uint64_t          num_refused;/**< Requests with a wrong token */
-    xshm_platform_t   *platform;
-    xshm_iface_addr_t addr;       /**< Number and token */
+    uint64_t          num_refused; /**< Requests with a wrong token */
+    xshm_platform_t  *platform;
+    xshm_iface_addr_t addr; /**< Number and token */
 } xshm_mailbox_t;
 
 

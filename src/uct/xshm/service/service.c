@@ -4,7 +4,7 @@
  */
 
 #ifndef _GNU_SOURCE
-#  define _GNU_SOURCE /* pthread_setname_np() */
+#define _GNU_SOURCE /* pthread_setname_np() */
 #endif
 
 #include "service.h"
@@ -33,13 +33,11 @@ static struct {
     int              is_stopping;
     pthread_t        thread;
     int              epoll_fd;
-    int              wake_fd;   /* There is work, or it is time to stop */
+    int              wake_fd; /* There is work, or it is time to stop */
     ucs_queue_head_t work;
     uint64_t         process;
-    xshm_platform_t  *platforms[XSHM_SERVICE_MAX_PLATFORMS];
-} xshm_service = {
-    .lock = PTHREAD_MUTEX_INITIALIZER
-};
+    xshm_platform_t *platforms[XSHM_SERVICE_MAX_PLATFORMS];
+} xshm_service = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 
 static void xshm_service_wake(void)
@@ -108,15 +106,15 @@ static int xshm_service_is_stopping(void)
 static void *xshm_service_main(void *arg)
 {
     struct epoll_event events[XSHM_SERVICE_MAX_EVENTS];
-    int timeout;
+    int                timeout;
 
     (void)arg;
 
     while (!xshm_service_is_stopping()) {
         xshm_service_do_work();
         timeout = xshm_service_dispatch();
-        (void)epoll_wait(xshm_service.epoll_fd, events,
-                         XSHM_SERVICE_MAX_EVENTS, timeout);
+        (void)epoll_wait(xshm_service.epoll_fd, events, XSHM_SERVICE_MAX_EVENTS,
+                         timeout);
         xshm_service_drain_wake();
     }
 
@@ -189,8 +187,8 @@ static ucs_status_t
 xshm_service_open_platform(const xshm_platform_ops_t *ops, int index)
 {
     xshm_platform_t *platform;
-    ucs_status_t status;
-    char reason[256];
+    ucs_status_t     status;
+    char             reason[256];
 
     if (!ops->probe(reason, sizeof(reason))) {
         ucs_debug("xshm: device %s cannot be used: %s", ops->device, reason);
@@ -209,7 +207,7 @@ xshm_service_open_platform(const xshm_platform_ops_t *ops, int index)
 static ucs_status_t xshm_service_open_platforms(void)
 {
     ucs_status_t status;
-    int i;
+    int          i;
 
     for (i = 0; xshm_platforms[i] != NULL; ++i) {
         status = xshm_service_open_platform(xshm_platforms[i], i);
@@ -225,7 +223,7 @@ static ucs_status_t xshm_service_open_platforms(void)
 static ucs_status_t xshm_service_create_thread(void)
 {
     sigset_t all, old;
-    int ret;
+    int      ret;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -23,7 +23,7 @@
  *  so that it needs no memory of its own. */
 typedef struct xshm_work {
     ucs_queue_elem_t elem;
-    void             (*func)(struct xshm_work *work);
+    void (*func)(struct xshm_work *work);
 } xshm_work_t;
 
 

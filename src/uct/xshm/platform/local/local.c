@@ -4,7 +4,7 @@
  */
 
 #ifndef _GNU_SOURCE
-#  define _GNU_SOURCE /* accept4() */
+#define _GNU_SOURCE /* accept4() */
 #endif
 
 #include "local.h"
@@ -27,26 +27,28 @@
 
 
 /* Pending connections; the kernel lowers it to net.core.somaxconn */
-#define XSHM_LOCAL_BACKLOG       4096
+#define XSHM_LOCAL_BACKLOG 4096
 
 /* Events and new peers that are handled before others get a turn */
-#define XSHM_LOCAL_MAX_EVENTS    64
+#define XSHM_LOCAL_MAX_EVENTS 64
 
 /* When to try again what was refused for lack of room or descriptors */
-#define XSHM_LOCAL_RETRY_MS      10
+#define XSHM_LOCAL_RETRY_MS 10
 
 /* How often a request is repeated: for some seconds */
-#define XSHM_LOCAL_MAX_RETRIES   300
+#define XSHM_LOCAL_MAX_RETRIES 300
 
 
 static int xshm_local_probe(char *reason, size_t max)
 {
     xshm_local_dev_addr_t addr;
-    int fd, is_sealable;
+    int                   fd, is_sealable;
 
     if (!xshm_local_dev_addr_get(&addr)) {
-        snprintf(reason, max, "/proc is not mounted, or its boot id or network "
-                              "namespace cannot be read (%s)", strerror(errno));
+        snprintf(reason, max,
+                 "/proc is not mounted, or its boot id or network "
+                 "namespace cannot be read (%s)",
+                 strerror(errno));
         return 0;
     }
 
@@ -59,8 +61,9 @@ static int xshm_local_probe(char *reason, size_t max)
     is_sealable = fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE) == 0;
     close(fd);
     if (!is_sealable) {
-        snprintf(reason, max, "memory files cannot be sealed against writing: "
-                              "Linux 5.1 or newer is needed");
+        snprintf(reason, max,
+                 "memory files cannot be sealed against writing: "
+                 "Linux 5.1 or newer is needed");
     }
 
     return is_sealable;
@@ -82,10 +85,10 @@ static ucs_status_t xshm_local_poll_listener(xshm_local_t *local, int op)
 static ucs_status_t xshm_local_listen(xshm_local_t *local)
 {
     struct sockaddr_un sockaddr;
-    socklen_t length;
+    socklen_t          length;
 
-    local->listen_fd = socket(AF_UNIX,
-                              SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    local->listen_fd =
+            socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (local->listen_fd < 0) {
         ucs_error("xshm: cannot open a socket: %m. If there are too many open "
                   "files, raise ulimit -n");
@@ -95,7 +98,7 @@ static ucs_status_t xshm_local_listen(xshm_local_t *local)
     xshm_fdset_add(local->listen_fd);
     length = xshm_local_sockaddr(local->addr.uid, local->super.process,
                                  &sockaddr);
-    if ((bind(local->listen_fd, (struct sockaddr*)&sockaddr, length) != 0) ||
+    if ((bind(local->listen_fd, (struct sockaddr *)&sockaddr, length) != 0) ||
         (listen(local->listen_fd, XSHM_LOCAL_BACKLOG) != 0)) {
         ucs_error("xshm: cannot listen on the socket @%s: %m",
                   sockaddr.sun_path + 1);
@@ -106,11 +109,11 @@ static ucs_status_t xshm_local_listen(xshm_local_t *local)
     return UCS_OK;
 }
 
-static ucs_status_t xshm_local_open(uint64_t process,
+static ucs_status_t xshm_local_open(uint64_t                    process,
                                     const xshm_platform_sink_t *sink,
-                                    xshm_platform_t **platform_p)
+                                    xshm_platform_t           **platform_p)
 {
-    ucs_status_t status = UCS_ERR_IO_ERROR;
+    ucs_status_t  status = UCS_ERR_IO_ERROR;
     xshm_local_t *local;
 
     local = calloc(1, sizeof(*local));
@@ -162,7 +165,7 @@ err_free:
 
 static void xshm_local_close(xshm_platform_t *platform)
 {
-    xshm_local_t *local = (xshm_local_t*)platform;
+    xshm_local_t      *local = (xshm_local_t *)platform;
     xshm_local_link_t *link, *tmp;
 
     ucs_list_for_each_safe(link, tmp, &local->links, list) {
@@ -177,7 +180,7 @@ static void xshm_local_close(xshm_platform_t *platform)
 static void
 xshm_local_get_dev_addr(const xshm_platform_t *platform, void *dev_addr)
 {
-    const xshm_local_t *local = (const xshm_local_t*)platform;
+    const xshm_local_t *local = (const xshm_local_t *)platform;
 
     memcpy(dev_addr, &local->addr, sizeof(local->addr));
 }
@@ -185,14 +188,14 @@ xshm_local_get_dev_addr(const xshm_platform_t *platform, void *dev_addr)
 static int
 xshm_local_is_reachable(const xshm_platform_t *platform, const void *dev_addr)
 {
-    const xshm_local_t *local = (const xshm_local_t*)platform;
+    const xshm_local_t *local = (const xshm_local_t *)platform;
 
     return !memcmp(dev_addr, &local->addr, sizeof(local->addr));
 }
 
 static int xshm_local_event_fd(const xshm_platform_t *platform)
 {
-    return ((const xshm_local_t*)platform)->epoll_fd;
+    return ((const xshm_local_t *)platform)->epoll_fd;
 }
 
 static xshm_local_conn_t *
@@ -239,9 +242,8 @@ static void xshm_local_conn_unlink(xshm_local_conn_t *conn)
     }
 }
 
-static void
-xshm_local_conn_report(xshm_local_conn_t *conn, xshm_reason_t reason,
-                       uint32_t version)
+static void xshm_local_conn_report(xshm_local_conn_t *conn,
+                                   xshm_reason_t reason, uint32_t version)
 {
     xshm_local_conn_unlink(conn);
     conn->super.platform->sink->closed(&conn->super, reason, version);
@@ -251,7 +253,8 @@ xshm_local_conn_report(xshm_local_conn_t *conn, xshm_reason_t reason,
 static xshm_reason_t xshm_local_link_reason(ucs_status_t status)
 {
     return ((status == UCS_ERR_UNREACHABLE) || (status == UCS_ERR_REJECTED)) ?
-           XSHM_REASON_GONE : XSHM_REASON_RESOURCE;
+                   XSHM_REASON_GONE :
+                   XSHM_REASON_RESOURCE;
 }
 
 static uint64_t xshm_local_now_ms(void)
@@ -288,7 +291,7 @@ static int xshm_local_conn_may_retry(xshm_local_conn_t *conn)
 static void xshm_local_conn_ask(xshm_local_t *local, xshm_local_conn_t *conn)
 {
     xshm_local_link_t *link;
-    ucs_status_t status;
+    ucs_status_t       status;
 
     status = xshm_local_link_get(local, conn->request.target.process, &link);
     if (status == UCS_OK) {
@@ -312,13 +315,12 @@ static void xshm_local_conn_ask(xshm_local_t *local, xshm_local_conn_t *conn)
     }
 }
 
-static ucs_status_t xshm_local_connect(xshm_platform_t *platform,
-                                       const void *dev_addr,
-                                       const xshm_request_t *request,
-                                       xshm_mem_t *mem, void *owner,
-                                       xshm_conn_t **conn_p)
+static ucs_status_t
+xshm_local_connect(xshm_platform_t *platform, const void *dev_addr,
+                   const xshm_request_t *request, xshm_mem_t *mem, void *owner,
+                   xshm_conn_t **conn_p)
 {
-    xshm_local_t *local = (xshm_local_t*)platform;
+    xshm_local_t      *local = (xshm_local_t *)platform;
     xshm_local_conn_t *conn;
 
     (void)dev_addr;
@@ -331,7 +333,7 @@ static ucs_status_t xshm_local_connect(xshm_platform_t *platform,
     ++local->next_channel;
     conn->super.owner = owner;
     conn->request     = *request;
-    conn->mem         = (xshm_local_mem_t*)mem;
+    conn->mem         = (xshm_local_mem_t *)mem;
     *conn_p           = &conn->super;
 
     xshm_local_conn_ask(local, conn);
@@ -343,7 +345,7 @@ static ucs_status_t xshm_local_connect(xshm_platform_t *platform,
  * ever, if the other side hangs up each time. */
 void xshm_local_handle_link_down(xshm_local_conn_t *conn)
 {
-    xshm_local_t *local = (xshm_local_t*)conn->super.platform;
+    xshm_local_t *local = (xshm_local_t *)conn->super.platform;
 
     ucs_list_head_init(&conn->list);
     if (xshm_local_conn_may_retry(conn)) {
@@ -370,8 +372,8 @@ static void xshm_local_retry(xshm_local_t *local)
 static ucs_status_t
 xshm_local_map(xshm_conn_t *super, size_t data_size, xshm_mem_t **mem_p)
 {
-    xshm_local_conn_t *conn = (xshm_local_conn_t*)super;
-    ucs_status_t status;
+    xshm_local_conn_t *conn = (xshm_local_conn_t *)super;
+    ucs_status_t       status;
 
     status = xshm_local_mem_map(conn->fds, data_size, mem_p);
     xshm_local_conn_close_fds(conn);
@@ -380,7 +382,7 @@ xshm_local_map(xshm_conn_t *super, size_t data_size, xshm_mem_t **mem_p)
 
 static void xshm_local_accept(xshm_conn_t *super)
 {
-    xshm_local_conn_t *conn = (xshm_local_conn_t*)super;
+    xshm_local_conn_t *conn = (xshm_local_conn_t *)super;
 
     conn->state = XSHM_LOCAL_CONN_ACCEPTED;
     xshm_local_link_send(conn->link, XSHM_LOCAL_MSG_ACCEPT, conn->channel, 0,
@@ -396,7 +398,7 @@ static void xshm_local_conn_free(xshm_local_conn_t *conn)
 
 static void xshm_local_refuse(xshm_conn_t *super, xshm_reason_t reason)
 {
-    xshm_local_conn_t *conn = (xshm_local_conn_t*)super;
+    xshm_local_conn_t *conn = (xshm_local_conn_t *)super;
 
     xshm_local_link_send(conn->link, XSHM_LOCAL_MSG_REFUSE, conn->channel, 0,
                          reason);
@@ -405,7 +407,7 @@ static void xshm_local_refuse(xshm_conn_t *super, xshm_reason_t reason)
 
 static void xshm_local_disconnect(xshm_conn_t *super)
 {
-    xshm_local_conn_t *conn = (xshm_local_conn_t*)super;
+    xshm_local_conn_t *conn = (xshm_local_conn_t *)super;
 
     if (conn->link != NULL) {
         xshm_local_link_send(conn->link, XSHM_LOCAL_MSG_CLOSE, conn->channel,
@@ -442,15 +444,16 @@ static void xshm_local_complain_deaf(xshm_local_t *local)
     }
 }
 
-static void xshm_local_handle_request(xshm_local_link_t *link,
+static void xshm_local_handle_request(xshm_local_link_t      *link,
                                       const xshm_local_msg_t *msg, int *fds)
 {
-    xshm_local_t *local = link->local;
+    xshm_local_t      *local = link->local;
     xshm_local_conn_t *conn;
 
     if (!msg->by_sender || (xshm_local_conn_find(link, msg) != NULL)) {
         ucs_warn("xshm: a peer's request for channel %u is malformed: its "
-                 "socket is closed", msg->channel);
+                 "socket is closed",
+                 msg->channel);
         link->is_broken = 1;
         return;
     }
@@ -496,8 +499,8 @@ static void xshm_local_handle_accept(xshm_local_conn_t *conn)
 static void
 xshm_local_handle_refuse(xshm_local_conn_t *conn, xshm_reason_t reason)
 {
-    xshm_local_t *local     = (xshm_local_t*)conn->super.platform;
-    xshm_local_link_t *link = conn->link;
+    xshm_local_t      *local = (xshm_local_t *)conn->super.platform;
+    xshm_local_link_t *link  = conn->link;
 
     if ((reason != XSHM_REASON_RESOURCE) || !xshm_local_conn_may_retry(conn)) {
         xshm_local_conn_report(conn, reason, 0);
@@ -511,8 +514,8 @@ xshm_local_handle_refuse(xshm_local_conn_t *conn, xshm_reason_t reason)
 }
 
 /* Anything of another version: all that is sure is who speaks which one */
-static void xshm_local_handle_version(xshm_local_link_t *link,
-                                      const xshm_local_msg_t *msg)
+static void
+xshm_local_handle_version(xshm_local_link_t *link, const xshm_local_msg_t *msg)
 {
     xshm_local_conn_t *conn;
 
@@ -611,8 +614,8 @@ static void xshm_local_accept_peers(xshm_local_t *local)
     }
 }
 
-static void xshm_local_handle_event(xshm_local_t *local,
-                                    const struct epoll_event *event)
+static void
+xshm_local_handle_event(xshm_local_t *local, const struct epoll_event *event)
 {
     xshm_local_link_t *link = event->data.ptr;
 
@@ -646,9 +649,9 @@ static void xshm_local_close_broken(xshm_local_t *local)
 
 static int xshm_local_dispatch(xshm_platform_t *platform)
 {
-    xshm_local_t *local = (xshm_local_t*)platform;
+    xshm_local_t      *local = (xshm_local_t *)platform;
     struct epoll_event events[XSHM_LOCAL_MAX_EVENTS];
-    int num_events, i;
+    int                num_events, i;
 
     if (xshm_local_now_ms() >= local->retry_time) {
         xshm_local_listen_again(local);
@@ -662,24 +665,24 @@ static int xshm_local_dispatch(xshm_platform_t *platform)
 
     xshm_local_close_broken(local);
     return (ucs_list_is_empty(&local->retries) && !local->is_paused) ?
-           -1 : XSHM_LOCAL_RETRY_MS;
+                   -1 :
+                   XSHM_LOCAL_RETRY_MS;
 }
 
 const xshm_platform_ops_t xshm_local_ops = {
-    .device        = "local",
-    .dev_addr_size = sizeof(xshm_local_dev_addr_t),
-    .probe         = xshm_local_probe,
-    .open          = xshm_local_open,
-    .close         = xshm_local_close,
-    .get_dev_addr  = xshm_local_get_dev_addr,
-    .is_reachable  = xshm_local_is_reachable,
-    .event_fd      = xshm_local_event_fd,
-    .dispatch      = xshm_local_dispatch,
-    .mem_alloc     = xshm_local_mem_alloc,
-    .mem_free      = xshm_local_mem_free,
-    .connect       = xshm_local_connect,
-    .map           = xshm_local_map,
-    .accept        = xshm_local_accept,
-    .refuse        = xshm_local_refuse,
-    .disconnect    = xshm_local_disconnect
-};
+        .device        = "local",
+        .dev_addr_size = sizeof(xshm_local_dev_addr_t),
+        .probe         = xshm_local_probe,
+        .open          = xshm_local_open,
+        .close         = xshm_local_close,
+        .get_dev_addr  = xshm_local_get_dev_addr,
+        .is_reachable  = xshm_local_is_reachable,
+        .event_fd      = xshm_local_event_fd,
+        .dispatch      = xshm_local_dispatch,
+        .mem_alloc     = xshm_local_mem_alloc,
+        .mem_free      = xshm_local_mem_free,
+        .connect       = xshm_local_connect,
+        .map           = xshm_local_map,
+        .accept        = xshm_local_accept,
+        .refuse        = xshm_local_refuse,
+        .disconnect    = xshm_local_disconnect};

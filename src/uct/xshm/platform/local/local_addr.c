@@ -18,17 +18,17 @@
 #define XSHM_LOCAL_NETNS_FILE   "/proc/self/ns/net"
 
 /* FNV-1a, 64 bits: http://www.isthe.com/chongo/tech/comp/fnv/ */
-#define XSHM_LOCAL_FNV_BASIS    0xcbf29ce484222325ull
-#define XSHM_LOCAL_FNV_PRIME    0x100000001b3ull
+#define XSHM_LOCAL_FNV_BASIS 0xcbf29ce484222325ull
+#define XSHM_LOCAL_FNV_PRIME 0x100000001b3ull
 
 /* Text of a UUID */
-#define XSHM_LOCAL_BOOT_ID_LEN  36
+#define XSHM_LOCAL_BOOT_ID_LEN 36
 
 
 static int xshm_local_read_boot_id(char *boot_id)
 {
     ssize_t length;
-    int fd;
+    int     fd;
 
     fd = open(XSHM_LOCAL_BOOT_ID_FILE, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -43,7 +43,7 @@ static int xshm_local_read_boot_id(char *boot_id)
 static uint64_t xshm_local_hash(const char *data, size_t length)
 {
     uint64_t hash = XSHM_LOCAL_FNV_BASIS;
-    size_t i;
+    size_t   i;
 
     for (i = 0; i < length; ++i) {
         hash = (hash ^ (uint8_t)data[i]) * XSHM_LOCAL_FNV_PRIME;
@@ -54,7 +54,7 @@ static uint64_t xshm_local_hash(const char *data, size_t length)
 
 int xshm_local_dev_addr_get(xshm_local_dev_addr_t *addr)
 {
-    char boot_id[XSHM_LOCAL_BOOT_ID_LEN];
+    char        boot_id[XSHM_LOCAL_BOOT_ID_LEN];
     struct stat netns;
 
     if (!xshm_local_read_boot_id(boot_id) ||

@@ -4,7 +4,7 @@
  */
 
 #ifndef _GNU_SOURCE
-#  define _GNU_SOURCE /* struct ucred */
+#define _GNU_SOURCE /* struct ucred */
 #endif
 
 #include "local_link.h"
@@ -37,7 +37,7 @@ typedef union xshm_local_control {
 static int xshm_local_link_check_user(int fd)
 {
     struct ucred cred;
-    socklen_t length = sizeof(cred);
+    socklen_t    length = sizeof(cred);
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &length) != 0) {
         ucs_warn("xshm: cannot tell the user of a peer: %m");
@@ -46,20 +46,20 @@ static int xshm_local_link_check_user(int fd)
 
     if (cred.uid != geteuid()) {
         ucs_warn("xshm: refused a peer of user %u (process %d), this is user "
-                 "%u", cred.uid, cred.pid, geteuid());
+                 "%u",
+                 cred.uid, cred.pid, geteuid());
         return 0;
     }
 
     return 1;
 }
 
-static ucs_status_t xshm_local_link_poll(xshm_local_link_t *link, int op,
-                                         int want_room)
+static ucs_status_t
+xshm_local_link_poll(xshm_local_link_t *link, int op, int want_room)
 {
-    struct epoll_event event = {
-        .events   = EPOLLIN | (want_room ? (unsigned)EPOLLOUT : 0),
-        .data.ptr = link
-    };
+    struct epoll_event event = {.events = EPOLLIN |
+                                          (want_room ? (unsigned)EPOLLOUT : 0),
+                                .data.ptr = link};
 
     if (epoll_ctl(link->local->epoll_fd, op, link->fd, &event) != 0) {
         ucs_error("xshm: cannot poll a peer's socket: %m");
@@ -76,7 +76,7 @@ static ucs_status_t xshm_local_link_new(xshm_local_t *local, int fd,
                                         xshm_local_link_t **link_p)
 {
     xshm_local_link_t *link;
-    ucs_status_t status;
+    ucs_status_t       status;
 
     link = calloc(1, sizeof(*link));
     if (link == NULL) {
@@ -136,9 +136,9 @@ static ucs_status_t
 xshm_local_link_open_socket(xshm_local_t *local, uint64_t process, int *fd_p)
 {
     struct sockaddr_un sockaddr;
-    ucs_status_t status;
-    socklen_t length;
-    int fd;
+    ucs_status_t       status;
+    socklen_t          length;
+    int                fd;
 
     fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
@@ -149,7 +149,7 @@ xshm_local_link_open_socket(xshm_local_t *local, uint64_t process, int *fd_p)
 
     xshm_fdset_add(fd);
     length = xshm_local_sockaddr(local->addr.uid, process, &sockaddr);
-    if (connect(fd, (struct sockaddr*)&sockaddr, length) != 0) {
+    if (connect(fd, (struct sockaddr *)&sockaddr, length) != 0) {
         status = xshm_local_link_connect_status(process);
         goto err_close_fd;
     }
@@ -186,7 +186,7 @@ ucs_status_t xshm_local_link_get(xshm_local_t *local, uint64_t process,
                                  xshm_local_link_t **link_p)
 {
     ucs_status_t status;
-    int fd;
+    int          fd;
 
     *link_p = xshm_local_link_find(local, process);
     if (*link_p != NULL) {
@@ -233,8 +233,7 @@ void xshm_local_link_close(xshm_local_link_t *link)
 
     ucs_list_del(&link->list);
     while (!ucs_list_is_empty(&link->conns)) {
-        conn       = ucs_list_extract_head(&link->conns, xshm_local_conn_t,
-                                           list);
+        conn = ucs_list_extract_head(&link->conns, xshm_local_conn_t, list);
         conn->link = NULL;
         xshm_local_handle_link_down(conn);
     }
@@ -254,9 +253,9 @@ void xshm_local_link_release(xshm_local_link_t *link)
     }
 }
 
-static void xshm_local_control_put(struct msghdr *header,
+static void xshm_local_control_put(struct msghdr        *header,
                                    xshm_local_control_t *control,
-                                   const int *fds)
+                                   const int            *fds)
 {
     struct cmsghdr *cmsg;
 
@@ -271,12 +270,11 @@ static void xshm_local_control_put(struct msghdr *header,
 
 /* UCS_ERR_NO_RESOURCE: not now */
 static ucs_status_t xshm_local_link_write(xshm_local_link_t *link,
-                                          xshm_local_msg_t *msg,
-                                          const int *fds)
+                                          xshm_local_msg_t *msg, const int *fds)
 {
     xshm_local_control_t control = {{0}};
-    struct iovec iov             = {.iov_base = msg, .iov_len = sizeof(*msg)};
-    struct msghdr header         = {.msg_iov = &iov, .msg_iovlen = 1};
+    struct iovec         iov     = {.iov_base = msg, .iov_len = sizeof(*msg)};
+    struct msghdr        header  = {.msg_iov = &iov, .msg_iovlen = 1};
 
     if (fds != NULL) {
         xshm_local_control_put(&header, &control, fds);
@@ -323,9 +321,9 @@ xshm_local_link_keep(xshm_local_link_t *link, const xshm_local_msg_t *msg)
     xshm_local_link_want_room(link, 1);
 }
 
-static void xshm_local_msg_init(xshm_local_msg_t *msg,
+static void xshm_local_msg_init(xshm_local_msg_t        *msg,
                                 const xshm_local_link_t *link,
-                                xshm_local_msg_type_t type)
+                                xshm_local_msg_type_t    type)
 {
     memset(msg, 0, sizeof(*msg));
     msg->magic   = XSHM_LOCAL_MAGIC;
@@ -350,8 +348,8 @@ void xshm_local_link_send(xshm_local_link_t *link, xshm_local_msg_type_t type,
     }
 }
 
-ucs_status_t xshm_local_link_request(xshm_local_link_t *link,
-                                     const xshm_local_conn_t *conn)
+ucs_status_t
+xshm_local_link_request(xshm_local_link_t *link, const xshm_local_conn_t *conn)
 {
     xshm_local_msg_t msg;
 
@@ -390,8 +388,8 @@ void xshm_local_link_flush(xshm_local_link_t *link)
 static void xshm_local_control_get(struct msghdr *header, int *fds)
 {
     struct cmsghdr *cmsg;
-    size_t num_fds, i;
-    int fd;
+    size_t          num_fds, i;
+    int             fd;
 
     for (cmsg = CMSG_FIRSTHDR(header); cmsg != NULL;
          cmsg = CMSG_NXTHDR(header, cmsg)) {
@@ -428,21 +426,20 @@ static ucs_status_t
 xshm_local_link_read(xshm_local_link_t *link, xshm_local_msg_t *msg, int *fds)
 {
     xshm_local_control_t control;
-    struct iovec iov     = {.iov_base = msg, .iov_len = sizeof(*msg)};
-    struct msghdr header = {
-        .msg_iov        = &iov,
-        .msg_iovlen     = 1,
-        .msg_control    = control.buffer,
-        .msg_controllen = sizeof(control.buffer)
-    };
-    ssize_t length;
+    struct iovec         iov    = {.iov_base = msg, .iov_len = sizeof(*msg)};
+    struct msghdr        header = {.msg_iov        = &iov,
+                                   .msg_iovlen     = 1,
+                                   .msg_control    = control.buffer,
+                                   .msg_controllen = sizeof(control.buffer)};
+    ssize_t              length;
 
     memset(msg, 0, sizeof(*msg));
     length = recvmsg(link->fd, &header,
                      MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
     if (length < 0) {
         return ((errno == EAGAIN) || (errno == EINTR)) ?
-               UCS_ERR_NO_PROGRESS : UCS_ERR_CONNECTION_RESET;
+                       UCS_ERR_NO_PROGRESS :
+                       UCS_ERR_CONNECTION_RESET;
     }
 
     xshm_local_control_get(&header, fds);
@@ -453,7 +450,8 @@ xshm_local_link_read(xshm_local_link_t *link, xshm_local_msg_t *msg, int *fds)
 
     if (!xshm_local_msg_is_valid(msg, length)) {
         ucs_warn("xshm: a peer sent %zd bytes that are no message of ours: "
-                 "its socket is closed", length);
+                 "its socket is closed",
+                 length);
         xshm_local_close_fds(fds);
         return UCS_ERR_INVALID_PARAM;
     }
@@ -463,10 +461,10 @@ xshm_local_link_read(xshm_local_link_t *link, xshm_local_msg_t *msg, int *fds)
 
 void xshm_local_link_receive(xshm_local_link_t *link)
 {
-    int fds[XSHM_LOCAL_NUM_FDS] = {-1, -1};
+    int              fds[XSHM_LOCAL_NUM_FDS] = {-1, -1};
     xshm_local_msg_t msg;
-    ucs_status_t status;
-    int i;
+    ucs_status_t     status;
+    int              i;
 
     /* What comes on a link that is to be closed is asked for again */
     for (i = 0; (i < XSHM_LOCAL_MAX_MSGS_PER_TURN) && !link->is_broken; ++i) {

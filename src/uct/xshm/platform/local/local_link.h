@@ -29,11 +29,11 @@ typedef struct xshm_local_out {
 
 
 typedef struct xshm_local_link {
-    ucs_list_link_t  list;        /**< In xshm_local_t::links */
-    ucs_list_link_t  conns;       /**< Of xshm_local_conn_t */
-    ucs_queue_head_t out;         /**< Of xshm_local_out_t */
-    xshm_local_t     *local;
-    uint64_t         process;     /**< Who is on the other side, or zero */
+    ucs_list_link_t  list;  /**< In xshm_local_t::links */
+    ucs_list_link_t  conns; /**< Of xshm_local_conn_t */
+    ucs_queue_head_t out;   /**< Of xshm_local_out_t */
+    xshm_local_t    *local;
+    uint64_t         process; /**< Who is on the other side, or zero */
     int              fd;
     int              is_incoming; /**< The other side has connected */
     int              is_polled;   /**< Waits for room in the socket */
@@ -42,22 +42,22 @@ typedef struct xshm_local_link {
 
 
 typedef enum {
-    XSHM_LOCAL_CONN_PENDING,  /**< Waits for ACCEPT or for our answer */
+    XSHM_LOCAL_CONN_PENDING, /**< Waits for ACCEPT or for our answer */
     XSHM_LOCAL_CONN_ACCEPTED,
-    XSHM_LOCAL_CONN_CLOSED    /**< Nothing more is sent or expected */
+    XSHM_LOCAL_CONN_CLOSED /**< Nothing more is sent or expected */
 } xshm_local_conn_state_t;
 
 
 typedef struct xshm_local_conn {
     xshm_conn_t             super;
-    ucs_list_link_t         list;    /**< In the link's conns, or in
+    ucs_list_link_t         list; /**< In the link's conns, or in
                                           xshm_local_t::retries */
-    xshm_local_link_t       *link;   /**< NULL: none now */
+    xshm_local_link_t      *link; /**< NULL: none now */
     xshm_local_conn_state_t state;
     uint32_t                channel; /**< Number given by the sender */
     unsigned                num_retries;
     xshm_request_t          request;
-    xshm_local_mem_t        *mem;    /**< Sender: what is offered, until it
+    xshm_local_mem_t       *mem; /**< Sender: what is offered, until it
                                           was accepted */
     int                     fds[XSHM_LOCAL_NUM_FDS]; /**< Receiver: what was
                                                           offered, or -1 */
@@ -69,13 +69,13 @@ struct xshm_local {
     xshm_platform_t       super;
     xshm_local_dev_addr_t addr;
     ucs_list_link_t       links;
-    ucs_list_link_t       retries;     /**< Channels to be asked for again */
+    ucs_list_link_t       retries; /**< Channels to be asked for again */
     int                   listen_fd;
     int                   epoll_fd;
-    int                   is_deaf;     /**< No descriptor left to accept with,
+    int                   is_deaf;    /**< No descriptor left to accept with,
                                             or for a peer's memory */
-    int                   is_paused;   /**< Does not listen until then */
-    uint64_t              retry_time;  /**< When to try again, milliseconds */
+    int                   is_paused;  /**< Does not listen until then */
+    uint64_t              retry_time; /**< When to try again, milliseconds */
     uint32_t              next_channel;
 };
 
@@ -99,8 +99,8 @@ void xshm_local_link_release(xshm_local_link_t *link);
  *
  * @return UCS_ERR_NO_RESOURCE: not now, ask again later.
  */
-ucs_status_t xshm_local_link_request(xshm_local_link_t *link,
-                                     const xshm_local_conn_t *conn);
+ucs_status_t
+xshm_local_link_request(xshm_local_link_t *link, const xshm_local_conn_t *conn);
 
 /** Send a message about a channel; it is kept if it cannot go out now.
  *  @a is_sender tells whether this side is the channel's sender. */

@@ -4,7 +4,7 @@
  */
 
 #ifndef _GNU_SOURCE
-#  define _GNU_SOURCE /* memfd_create() and seals */
+#define _GNU_SOURCE /* memfd_create() and seals */
 #endif
 
 #include "local_wire.h"
@@ -21,10 +21,10 @@
 
 
 /* Without these a peer could shrink the file below our feet (SIGBUS) */
-#define XSHM_LOCAL_SIZE_SEALS  (F_SEAL_SHRINK | F_SEAL_GROW)
+#define XSHM_LOCAL_SIZE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
 /* Blocks are counted in this unit, whatever the file system: stat(2) */
-#define XSHM_LOCAL_BLOCK_SIZE  512
+#define XSHM_LOCAL_BLOCK_SIZE 512
 
 enum {
     XSHM_LOCAL_FD_DATA,
@@ -57,7 +57,8 @@ static int xshm_local_memfd(const char *name, size_t size)
     fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) {
         ucs_error("xshm: cannot create a memory file of %zu bytes: %m. If "
-                  "there are too many open files, raise ulimit -n", size);
+                  "there are too many open files, raise ulimit -n",
+                  size);
         return -1;
     }
 
@@ -65,7 +66,8 @@ static int xshm_local_memfd(const char *name, size_t size)
     if (ret != 0) {
         errno = ret;
         ucs_error("xshm: cannot allocate %zu bytes of shared memory: %m. "
-                  "Free some memory, or lower UCX_XSHM_RING_SIZE", size);
+                  "Free some memory, or lower UCX_XSHM_RING_SIZE",
+                  size);
         close(fd);
         return -1;
     }
@@ -77,7 +79,8 @@ static ucs_status_t xshm_local_seal(int fd, int seals)
 {
     if (fcntl(fd, F_ADD_SEALS, seals | F_SEAL_SEAL) != 0) {
         ucs_error("xshm: cannot seal a memory file (seals 0x%x): %m. Linux "
-                  "5.1 or newer is needed", seals);
+                  "5.1 or newer is needed",
+                  seals);
         return UCS_ERR_UNSUPPORTED;
     }
 
@@ -111,7 +114,7 @@ void xshm_local_mem_close_fds(xshm_local_mem_t *mem)
 
 void xshm_local_mem_free(xshm_mem_t *super)
 {
-    xshm_local_mem_t *mem = (xshm_local_mem_t*)super;
+    xshm_local_mem_t *mem = (xshm_local_mem_t *)super;
 
     if (mem->super.data != NULL) {
         munmap(mem->super.data, mem->super.data_size);
@@ -131,15 +134,15 @@ static ucs_status_t xshm_local_mem_map_both(xshm_local_mem_t *mem,
                                             int data_prot)
 {
     mem->super.data_size = data_size;
-    mem->super.data      = xshm_local_mmap(fds[XSHM_LOCAL_FD_DATA], data_size,
-                                           data_prot);
+    mem->super.data =
+            xshm_local_mmap(fds[XSHM_LOCAL_FD_DATA], data_size, data_prot);
     if (mem->super.data == NULL) {
         return UCS_ERR_NO_MEMORY;
     }
 
-    mem->super.ret = xshm_local_mmap(fds[XSHM_LOCAL_FD_RETURN],
-                                     XSHM_ABI_RETURN_SIZE,
-                                     PROT_READ | PROT_WRITE);
+    mem->super.ret =
+            xshm_local_mmap(fds[XSHM_LOCAL_FD_RETURN], XSHM_ABI_RETURN_SIZE,
+                            PROT_READ | PROT_WRITE);
     return (mem->super.ret == NULL) ? UCS_ERR_NO_MEMORY : UCS_OK;
 }
 
@@ -148,8 +151,8 @@ ucs_status_t xshm_local_mem_alloc(xshm_platform_t *platform,
                                   xshm_mem_t **mem_p)
 {
     xshm_local_mem_t *mem;
-    ucs_status_t status;
-    int *fds;
+    ucs_status_t      status;
+    int              *fds;
 
     (void)platform;
     (void)dev_addr;
@@ -159,15 +162,15 @@ ucs_status_t xshm_local_mem_alloc(xshm_platform_t *platform,
         return UCS_ERR_NO_MEMORY;
     }
 
-    fds                       = mem->fds;
-    status                    = UCS_ERR_NO_MEMORY;
-    fds[XSHM_LOCAL_FD_DATA]   = xshm_local_memfd("xshm-data", data_size);
+    fds                     = mem->fds;
+    status                  = UCS_ERR_NO_MEMORY;
+    fds[XSHM_LOCAL_FD_DATA] = xshm_local_memfd("xshm-data", data_size);
     if (fds[XSHM_LOCAL_FD_DATA] < 0) {
         goto err_free_mem;
     }
 
-    fds[XSHM_LOCAL_FD_RETURN] = xshm_local_memfd("xshm-return",
-                                                 XSHM_ABI_RETURN_SIZE);
+    fds[XSHM_LOCAL_FD_RETURN] =
+            xshm_local_memfd("xshm-return", XSHM_ABI_RETURN_SIZE);
     if (fds[XSHM_LOCAL_FD_RETURN] < 0) {
         goto err_free_mem;
     }
@@ -202,12 +205,13 @@ err_free_mem:
 static int xshm_local_memfd_check(int fd, size_t size, int seals)
 {
     struct stat st = {0};
-    int have;
+    int         have;
 
     have = fcntl(fd, F_GET_SEALS);
     if ((have < 0) || ((have & seals) != seals)) {
         ucs_warn("xshm: refused a peer's memory: seals are 0x%x, and 0x%x are "
-                 "needed", have, seals);
+                 "needed",
+                 have, seals);
         return 0;
     }
 
@@ -215,7 +219,8 @@ static int xshm_local_memfd_check(int fd, size_t size, int seals)
         ((size_t)st.st_size != size) ||
         (((size_t)st.st_blocks * XSHM_LOCAL_BLOCK_SIZE) < size)) {
         ucs_warn("xshm: refused a peer's memory: it has %zu bytes (%zu "
-                 "allocated), and %zu were announced", (size_t)st.st_size,
+                 "allocated), and %zu were announced",
+                 (size_t)st.st_size,
                  (size_t)st.st_blocks * XSHM_LOCAL_BLOCK_SIZE, size);
         return 0;
     }
@@ -223,16 +228,16 @@ static int xshm_local_memfd_check(int fd, size_t size, int seals)
     return 1;
 }
 
-ucs_status_t xshm_local_mem_map(const int *fds, size_t data_size,
-                                xshm_mem_t **mem_p)
+ucs_status_t
+xshm_local_mem_map(const int *fds, size_t data_size, xshm_mem_t **mem_p)
 {
     xshm_local_mem_t *mem;
-    ucs_status_t status;
+    ucs_status_t      status;
 
     if (!xshm_local_memfd_check(fds[XSHM_LOCAL_FD_DATA], data_size,
                                 XSHM_LOCAL_SIZE_SEALS | F_SEAL_FUTURE_WRITE) ||
-        !xshm_local_memfd_check(fds[XSHM_LOCAL_FD_RETURN],
-                                XSHM_ABI_RETURN_SIZE, XSHM_LOCAL_SIZE_SEALS)) {
+        !xshm_local_memfd_check(fds[XSHM_LOCAL_FD_RETURN], XSHM_ABI_RETURN_SIZE,
+                                XSHM_LOCAL_SIZE_SEALS)) {
         return UCS_ERR_INVALID_PARAM;
     }
 

@@ -23,10 +23,10 @@
  */
 
 /** First word of each message */
-#define XSHM_LOCAL_MAGIC    0x78736c31u
+#define XSHM_LOCAL_MAGIC 0x78736c31u
 
 /** Descriptors in a REQUEST */
-#define XSHM_LOCAL_NUM_FDS  2
+#define XSHM_LOCAL_NUM_FDS 2
 
 /** Format of the abstract socket's name: user and random process name. */
 #define XSHM_LOCAL_NAME_FMT "xshm.%u.%016" PRIx64
@@ -106,7 +106,7 @@ void xshm_local_mem_close_fds(xshm_local_mem_t *mem);
  *
  * @return UCS_ERR_INVALID_PARAM if the memory is not as it must be.
  */
-ucs_status_t xshm_local_mem_map(const int *fds, size_t data_size,
-                                xshm_mem_t **mem_p);
+ucs_status_t
+xshm_local_mem_map(const int *fds, size_t data_size, xshm_mem_t **mem_p);
 
 #endif
