@@ -22,6 +22,7 @@ FUNC_WATCHDOG=${XSHM_TEST_WATCHDOG:-120}
 FUNC_LOW_PORT=20000
 FUNC_PORTS=30000
 
+# shellcheck source=tap.sh
 . "$FUNC_DIR/lib/tap.sh"
 
 func_bail_out() {
