@@ -222,15 +222,11 @@ lab_build_keys() {
     ssh-keygen -q -t ed25519 -N '' -C xenlab -f "$LAB_KEYS/id_ed25519"
 }
 
-# Removes the images that neither $1 is the key of nor a lab has links to.
+# Removes images that nobody has used for a while. A lab needs its own only until
+# it has started.
 lab_remove_old_images() {
-    local image
-
-    for image in "$LAB_CACHE"/*/; do
-        image=$(basename "$image")
-        [ "$image" != "$1" ] || continue
-        grep -qsx "$image" "$LAB_LABS"/*/image || rm -rf "${LAB_CACHE:?}/$image"
-    done
+    find "$LAB_CACHE" -mindepth 1 -maxdepth 1 -type d \
+        -mtime "+$LAB_KEEP_DAYS" -exec rm -rf {} +
 }
 
 # Sets LAB_IMAGE to an image that matches its inputs; builds it if need be.
@@ -247,11 +243,11 @@ lab_require_image() {
     exec {lab_lock}>"$LAB_CACHE/lock"
     flock "$lab_lock"
     lab_build_keys
-    [ ! -d "$LAB_STATE" ] || echo "$key" >"$LAB_STATE/image"
     if [ ! -d "$LAB_IMAGE" ]; then
         lab_build_image "$LAB_IMAGE"
-        lab_remove_old_images "$key"
         lab_say "image $key is ready"
     fi
+    touch "$LAB_IMAGE"
+    lab_remove_old_images
     exec {lab_lock}>&-
 }

@@ -191,7 +191,7 @@ lab_print_machine() {
 	virtio-serial-pci
 	END
     for guest in $(lab_guests); do
-        printf '%s\n' -chardev "file,id=$guest,path=$guest.log" \
+        printf '%s\n' -chardev "file,id=$guest,path=$guest.log,append=on" \
             -device "virtserialport,chardev=$guest,name=$guest"
     done
     lab_print_disk root.sqfs readonly=on
