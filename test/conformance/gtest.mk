@@ -22,6 +22,8 @@ CPPFLAGS += -DHAVE_CONFIG_H -DCPU_FLAGS= \
             -I$(UCX_TREE)/src -I$(UCX_TREE)/test -I$(GTEST)
 CFLAGS   += $(OPTIMIZE) -w
 CXXFLAGS += -std=c++11 -fno-strict-aliasing $(OPTIMIZE) -w
+# A crash prints the names of the functions
+LDFLAGS  += -rdynamic
 LDLIBS   += -l:libucp.so.0 -l:libuct.so.0 -l:libucs.so.0 -l:libucm.so.0 \
             -lpthread -ldl -lrt
 
