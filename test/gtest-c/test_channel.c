@@ -182,8 +182,9 @@ static void test_cycles(void **state)
 }
 
 /* A request that nobody takes: the sender learns of it, and can be closed */
-static void
-test_is_refused(xshm_test_side_t *side, const xshm_iface_addr_t *target)
+static void test_is_refused(xshm_test_side_t        *side,
+                            const xshm_iface_addr_t *target,
+                            xshm_reason_t            reason)
 {
     unsigned   num_gone = side->num_tx_gone;
     xshm_tx_t *tx;
@@ -191,6 +192,7 @@ test_is_refused(xshm_test_side_t *side, const xshm_iface_addr_t *target)
     tx = xshm_test_tx_open(side, target);
     test_send_all(tx, 3);
     xshm_test_side_wait(side, side->num_tx_gone == num_gone + 1);
+    assert_int_equal(tx->service.reason, reason);
     assert_int_equal(tx->state, XSHM_TX_FAILED);
     assert_int_equal(side->num_accepted, 0);
     assert_int_equal(side->num_rx, 0);
@@ -208,7 +210,7 @@ static void test_wrong_token(void **state)
     for (i = 0; i < XSHM_ABI_TOKEN_SIZE; ++i) {
         target = side.mailbox->addr;
         target.token[i] ^= 1u << (i % 8);
-        test_is_refused(&side, &target);
+        test_is_refused(&side, &target, XSHM_REASON_UNKNOWN);
         assert_int_equal(side.mailbox->num_refused, i + 1);
     }
     test_side_end(&side, &usage);
@@ -223,7 +225,7 @@ static void test_unknown_iface(void **state)
     test_side_start(&side, &usage);
     target = side.mailbox->addr;
     target.iface += 1;
-    test_is_refused(&side, &target);
+    test_is_refused(&side, &target, XSHM_REASON_UNKNOWN);
     test_side_end(&side, &usage);
 }
 
@@ -239,7 +241,7 @@ static void test_closed_iface(void **state)
     target = other->addr;
     assert_true(xshm_mailbox_close(other, 1));
     xshm_mailbox_put(other);
-    test_is_refused(&side, &target);
+    test_is_refused(&side, &target, XSHM_REASON_UNKNOWN);
     test_side_end(&side, &usage);
 }
 
@@ -252,7 +254,7 @@ static void test_no_process(void **state)
     test_side_start(&side, &usage);
     target = side.mailbox->addr;
     target.process ^= 1;
-    test_is_refused(&side, &target);
+    test_is_refused(&side, &target, XSHM_REASON_GONE);
     test_side_end(&side, &usage);
 }
 
@@ -313,7 +315,8 @@ static void test_peer_killed(void **state)
 
 static void test_peer_fork_and_die(int fd, void *arg)
 {
-    unsigned      fds = xshm_test_count_fds();
+    unsigned      fds  = xshm_test_count_fds();
+    unsigned      maps = xshm_test_count_shared_maps();
     unsigned      child_fds;
     test_sender_t sender;
     pid_t         pid;
@@ -326,7 +329,7 @@ static void test_peer_fork_and_die(int fd, void *arg)
         child_fds = xshm_test_count_fds();
         xshm_test_check(child_fds == fds);
         xshm_test_check(xshm_fdset_count() == 0);
-        xshm_test_check(xshm_test_count_shared_maps() == 0);
+        xshm_test_check(xshm_test_count_shared_maps() == maps);
         xshm_test_check(xshm_service_start() == UCS_ERR_UNSUPPORTED);
         xshm_test_put(fd, &pid, sizeof(pid));
         for (;;) {
@@ -334,9 +337,8 @@ static void test_peer_fork_and_die(int fd, void *arg)
         }
     }
 
-    for (;;) {
-        pause();
-    }
+    /* Until it is killed, or something is wrong with the child */
+    xshm_test_check(waitpid(pid, NULL, 0) < 0);
 }
 
 /* A child of the peer that lives on does not hide the peer's death */

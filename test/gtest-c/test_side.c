@@ -34,13 +34,15 @@ void xshm_test_side_close(xshm_test_side_t *side)
 {
     unsigned i;
 
+    xshm_test_check(xshm_mailbox_close(side->mailbox, TEST_LINGER));
+    /* Somebody may have asked until then */
+    xshm_test_side_progress(side);
     for (i = 0; i < side->num_rx; ++i) {
         if (side->rx[i] != NULL) {
             xshm_test_side_release(side, i);
         }
     }
 
-    xshm_test_check(xshm_mailbox_close(side->mailbox, TEST_LINGER));
     xshm_mailbox_put(side->mailbox);
     xshm_service_stop();
 }

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -188,10 +189,13 @@ static void xshm_test_reset_signals(void)
 void xshm_test_peer_start(xshm_test_peer_t *peer,
                           void (*func)(int fd, void *arg), void *arg)
 {
-    int fds[2];
+    struct timeval timeout = {.tv_sec = (time_t)XSHM_TEST_DEADLINE};
+    int            fds[2];
 
     xshm_test_check(
             socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) == 0);
+    xshm_test_check(setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO, &timeout,
+                               sizeof(timeout)) == 0);
     fflush(NULL);
     peer->pid = fork();
     xshm_test_check(peer->pid >= 0);
