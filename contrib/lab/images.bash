@@ -136,7 +136,7 @@ lab_copy_modules() {
     lab_modules | xargs -n 1 |
         while read -r module; do
             modprobe -d "$tree" -S "$release" --show-depends "$module"
-        done | awk '$1 == "insmod" { print $2 }' | sort -u |
+        done | sed -n 's/^insmod \(.*\.ko\).*/\1/p' | sort -u |
         while read -r file; do
             install -D -m 644 "$file" "$target/${file#"$tree"/}"
         done
