@@ -63,10 +63,10 @@ lab_build_files() {
 
     mkdir -p "$LAB_STATE/files/lab/boot"
     cp "$LAB_STATE/initrd" "$LAB_STATE/files/lab/boot/"
-    tar --owner=0 --group=0 --anchored --no-wildcards \
-        --exclude=".$LAB_DIR" -cf - "${members[@]}" |
+    tar --anchored --no-wildcards --exclude=".$LAB_DIR" -cf - \
+        "${members[@]}" |
         mksquashfs - "$LAB_STATE/files.sqfs" -tar -quiet -no-progress \
-            -noI -noD -noF -noX >/dev/null 2>&1 ||
+            -all-root -noI -noD -noF -noX >/dev/null 2>&1 ||
         lab_fail "cannot pack the files for the lab"
     rm -r "$LAB_STATE/files"
 }
