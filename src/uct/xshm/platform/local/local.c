@@ -163,19 +163,6 @@ err_free:
     return status;
 }
 
-static void xshm_local_close(xshm_platform_t *platform)
-{
-    xshm_local_t      *local = (xshm_local_t *)platform;
-    xshm_local_link_t *link, *tmp;
-
-    ucs_list_for_each_safe(link, tmp, &local->links, list) {
-        xshm_local_link_close(link);
-    }
-
-    xshm_fdset_close(local->listen_fd);
-    xshm_fdset_close(local->epoll_fd);
-    free(local);
-}
 
 static void
 xshm_local_get_dev_addr(const xshm_platform_t *platform, void *dev_addr)
@@ -247,6 +234,27 @@ static void xshm_local_conn_report(xshm_local_conn_t *conn,
 {
     xshm_local_conn_unlink(conn);
     conn->super.platform->sink->closed(&conn->super, reason, version);
+}
+
+static void xshm_local_close(xshm_platform_t *platform)
+{
+    xshm_local_t      *local = (xshm_local_t *)platform;
+    xshm_local_link_t *link, *tmp;
+    xshm_local_conn_t *conn;
+
+    ucs_list_for_each_safe(link, tmp, &local->links, list) {
+        xshm_local_link_close(link);
+    }
+
+    /* Closing the links has put requests here, too */
+    while (!ucs_list_is_empty(&local->retries)) {
+        conn = ucs_list_head(&local->retries, xshm_local_conn_t, list);
+        xshm_local_conn_report(conn, XSHM_REASON_GONE, 0);
+    }
+
+    xshm_fdset_close(local->listen_fd);
+    xshm_fdset_close(local->epoll_fd);
+    free(local);
 }
 
 /* Why there is no link, as the owner of the channel understands it */
