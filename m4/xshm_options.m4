@@ -50,6 +50,22 @@ AC_DEFUN([XSHM_CHECK_TOOLS], [
 ])
 
 
+# XSHM_ARG_FOLDER(NAME, DEFAULT-BELOW-PREFIX, WHAT)
+# ------------------------------------------------
+# Where a file for the system goes: below the prefix, since an installation in
+# a folder of one's own may not write into folders of the system. The system
+# looks into these folders below /usr and /usr/local.
+AC_DEFUN([XSHM_ARG_FOLDER], [
+    AC_ARG_WITH([$1],
+                [AS_HELP_STRING([--with-$1=DIR],
+                                [where the $3 goes @<:@PREFIX/$2@:>@])],
+                [], [with_$1='${prefix}/$2'])
+    AS_CASE([$with_$1],
+            [yes|no|''], [XSHM_ERROR([--with-$1 needs a folder])])
+    AC_SUBST([$1], [$with_$1])
+])
+
+
 # XSHM_ARG_ASSERTIONS
 # -------------------
 # Assertions in xshm's own code. They change no structure of UCX, so that both

@@ -16,6 +16,7 @@ lab_guest_packages() {
 	mount openssh-client openssh-server passwd procps sed strace tar udev
 	util-linux
 	openmpi-bin ucx-utils
+	libjansson4
 	libxenevtchn1 libxengnttab1 libxenhypfs1 libxenmisc4.17 libxenstore4
 	libyajl2 xenstore-utils
 	END

@@ -20,7 +20,7 @@
 
 /** Most facts of a section, and most limits */
 #define XSHM_INFO_MAX_FACTS  8
-#define XSHM_INFO_MAX_LIMITS 8
+#define XSHM_INFO_MAX_LIMITS 12
 
 /** A limit that does not limit; a number of peers that does not apply */
 #define XSHM_INFO_UNLIMITED UINT64_MAX
@@ -82,6 +82,19 @@ char *xshm_info_read_line(const char *path);
 /** The path without links. @return A text that lives until the end, or NULL. */
 char *xshm_info_real_path(const char *path);
 
+/** Folder of what a path names. @return A text that lives until the end, or
+ *  NULL. */
+char *xshm_info_folder(const char *path);
+
+/** A file in a folder. @return A text that lives until the end, or NULL if it
+ *  cannot be read. */
+char *xshm_info_join(const char *folder, const char *name);
+
+/** Read a node of xenstore.
+ *  @param [in] device  The kernel's device for xenstore.
+ *  @return A text that lives until the end, or NULL with errno set. */
+const char *xshm_info_read_xenstore(const char *device, const char *path);
+
 /** Add a fact. The texts are not copied. */
 void xshm_info_add(xshm_info_section_t *section, const char *name,
                    xshm_info_state_t state, const char *value, const char *text,
@@ -99,7 +112,7 @@ int xshm_info_find_xen(xshm_info_section_t *section);
 /** What the device "local" needs */
 void xshm_info_find_device_local(xshm_info_section_t *section);
 
-/** What the device "xen" will need */
+/** What the device "xen" needs */
 void xshm_info_find_device_xen(xshm_info_section_t *section, int is_xen);
 
 /** The limits, and how many peers they allow */

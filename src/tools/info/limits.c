@@ -40,10 +40,25 @@
 #define XSHM_INFO_CHANNEL_SIZE \
     (XSHM_INFO_RING_SIZE + XSHM_ABI_RING_OFFSET + XSHM_ABI_RETURN_SIZE)
 
+/* Pages of a channel, each of which is granted */
+#define XSHM_INFO_CHANNEL_PAGES (XSHM_INFO_CHANNEL_SIZE / XSHM_ABI_PAGE_SIZE)
+
+/* What Xen, xl and both xenstoreds give a guest by default: 64 frames of 512
+ * entries; oxenstored has the lower quota of watches */
+#define XSHM_INFO_GRANT_ENTRIES  32768
+#define XSHM_INFO_EVENT_CHANNELS 1023
+#define XSHM_INFO_WATCHES        100
+#define XSHM_INFO_NODES          1000
+
+/* What disks, network and the kernel itself take of these, generously */
+#define XSHM_INFO_OTHER_GRANT_ENTRIES 8192
+#define XSHM_INFO_OTHER_WATCHES       20
+#define XSHM_INFO_OTHER_NODES         200
+
 /* What is proposed where there is no better number */
-#define XSHM_INFO_WANTED_FDS  65536
-#define XSHM_INFO_WANTED_MAPS 262144
-#define XSHM_INFO_WANTED_REFS 65536
+#define XSHM_INFO_WANTED_FDS    65536
+#define XSHM_INFO_WANTED_MAPS   262144
+#define XSHM_INFO_WANTED_GRANTS 16384
 
 
 static void xshm_info_add_limit(xshm_info_t *info, const char *name,
@@ -192,19 +207,82 @@ static void xshm_info_add_grants(xshm_info_t *info)
     const char *line = xshm_info_read_line(path);
     uint64_t    value;
 
-    if (!info->is_xen || (line == NULL)) {
+    if (line == NULL) {
         return;
     }
 
     value = strtoull(line, NULL, 10);
     xshm_info_add_limit(info, "grants", value,
-                        xshm_info_peers(value, 0,
-                                        XSHM_INFO_CHANNEL_SIZE /
-                                                XSHM_ABI_PAGE_SIZE),
-                        "pages that this whole guest can grant (for the "
-                        "device xen)",
+                        xshm_info_peers(value, 0, XSHM_INFO_CHANNEL_PAGES),
+                        xshm_info_format("pages that this whole guest can "
+                                         "grant (for the device xen): %u for "
+                                         "each peer that one sends to",
+                                         XSHM_INFO_CHANNEL_PAGES),
                         xshm_info_format("echo %u | sudo tee %s",
-                                         XSHM_INFO_WANTED_REFS, path));
+                                         XSHM_INFO_WANTED_GRANTS, path));
+}
+
+/* How many of Xen's event channels the kernel and all processes have: each is
+ * an interrupt to Linux */
+static unsigned xshm_info_count_event_channels(void)
+{
+    char    *line  = NULL;
+    size_t   size  = 0;
+    unsigned count = 0;
+    FILE    *file;
+
+    file = fopen("/proc/interrupts", "re");
+    if (file == NULL) {
+        return 0;
+    }
+
+    while (getline(&line, &size, file) >= 0) {
+        count += (strstr(line, " xen-") != NULL);
+    }
+
+    free(line);
+    fclose(file);
+    return count;
+}
+
+/* Those that Xen or xenstored do not tell to a guest: their defaults */
+static void xshm_info_add_xen_defaults(xshm_info_t *info)
+{
+    unsigned used = xshm_info_count_event_channels();
+
+    xshm_info_add_limit(
+            info, "grant_entries", XSHM_INFO_GRANT_ENTRIES,
+            xshm_info_peers(XSHM_INFO_GRANT_ENTRIES,
+                            XSHM_INFO_OTHER_GRANT_ENTRIES,
+                            XSHM_INFO_CHANNEL_PAGES),
+            "entries of this guest's grant table, if Xen's default was not "
+            "changed: for pages that are granted, also those of disks and "
+            "network",
+            "max_grant_frames=N in the guest's xl.cfg (512 entries each)");
+    xshm_info_add_limit(
+            info, "event_channels", XSHM_INFO_EVENT_CHANNELS,
+            xshm_info_peers(XSHM_INFO_EVENT_CHANNELS, used, 1),
+            xshm_info_format("event channels of this guest, if xl's default "
+                             "was not changed, %u of them in use: 1 for each "
+                             "peer process that one waits for asleep, none "
+                             "for polling",
+                             used),
+            "event_channels=N in the guest's xl.cfg");
+    xshm_info_add_limit(
+            info, "watches", XSHM_INFO_WATCHES,
+            xshm_info_peers(XSHM_INFO_WATCHES, XSHM_INFO_OTHER_WATCHES, 1),
+            "watches of this guest in xenstore (oxenstored's quota; xenstored "
+            "allows 128): 1 for each process, and 1 for each guest in which it "
+            "has peers",
+            "quota-maxwatch in the host's /etc/xen/oxenstored.conf, or "
+            "xenstored --watch-nb=N");
+    xshm_info_add_limit(
+            info, "nodes", XSHM_INFO_NODES,
+            xshm_info_peers(XSHM_INFO_NODES, XSHM_INFO_OTHER_NODES, 1),
+            "nodes of this guest in xenstore (the quota of both): 1 for each "
+            "channel, while it is set up",
+            "quota-maxentity in the host's /etc/xen/oxenstored.conf, or "
+            "xenstored --entry-nb=N");
 }
 
 void xshm_info_find_limits(xshm_info_t *info)
@@ -213,5 +291,8 @@ void xshm_info_find_limits(xshm_info_t *info)
     xshm_info_add_maps(info);
     xshm_info_add_memory(info);
     xshm_info_add_processes(info);
-    xshm_info_add_grants(info);
+    if (info->is_xen) {
+        xshm_info_add_grants(info);
+        xshm_info_add_xen_defaults(info);
+    }
 }

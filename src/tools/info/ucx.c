@@ -35,15 +35,14 @@ typedef struct xshm_info_ucx {
 } xshm_info_ucx_t;
 
 
-/* Folder of this program, or of any path. */
-static char *xshm_info_folder(const char *path)
+char *xshm_info_folder(const char *path)
 {
     char *real = xshm_info_real_path(path);
 
     return (real == NULL) ? NULL : dirname(real);
 }
 
-static char *xshm_info_join(const char *folder, const char *name)
+char *xshm_info_join(const char *folder, const char *name)
 {
     char *path = xshm_info_format("%s/%s", folder, name);
 
