@@ -148,8 +148,9 @@ typedef struct xshm_abi_return {
     uint8_t  unused1[56];
 
     /* Line 2: is cleared by the kernel when the receiver dies (Xen) */
-    uint8_t live; /**< Not zero while the receiver lives */
-    uint8_t unused2[63];
+    uint8_t live;     /**< Not zero while the receiver has mapped the channel */
+    uint8_t was_live; /**< Not zero since it first had */
+    uint8_t unused2[62];
 } xshm_abi_return_t;
 
 
@@ -184,5 +185,6 @@ XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, consumed, 0);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, sleeps, 64);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, port, 68);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, live, 128);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, was_live, 129);
 
 #endif

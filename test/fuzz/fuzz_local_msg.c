@@ -89,7 +89,7 @@ static void fuzz_start(void)
 
     ucs_log_push_handler(fuzz_log_handler);
     fuzz_check(xshm_service_start() == UCS_OK);
-    fuzz_check(xshm_mailbox_create(xshm_service_platform(&xshm_local_ops),
+    fuzz_check(xshm_mailbox_create(xshm_service_platform(&xshm_local_ops), NULL,
                                    &fuzz_mailbox) == UCS_OK);
     fuzz_good_fds[0] = fuzz_memfd(FUZZ_DATA_SIZE,
                                   size_seals | F_SEAL_FUTURE_WRITE, &header);

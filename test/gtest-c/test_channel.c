@@ -237,7 +237,7 @@ static void test_closed_iface(void **state)
     test_usage_t      usage;
 
     test_side_start(&side, &usage);
-    assert_int_equal(xshm_mailbox_create(side.platform, &other), UCS_OK);
+    assert_int_equal(xshm_mailbox_create(side.platform, NULL, &other), UCS_OK);
     target = other->addr;
     assert_true(xshm_mailbox_close(other, 1));
     xshm_mailbox_put(other);

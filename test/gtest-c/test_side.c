@@ -26,7 +26,7 @@ void xshm_test_side_open(xshm_test_side_t *side)
     side->platform = xshm_service_platform(ops);
     xshm_test_check(side->platform != NULL);
     ops->get_dev_addr(side->platform, side->dev_addr);
-    xshm_test_check(xshm_mailbox_create(side->platform, &side->mailbox) ==
+    xshm_test_check(xshm_mailbox_create(side->platform, NULL, &side->mailbox) ==
                     UCS_OK);
 }
 

@@ -75,6 +75,11 @@ ucs_config_field_t xshm_iface_config_table[] = {
      "what was sent to them and not flushed.",
      ucs_offsetof(xshm_iface_config_t, linger), UCS_CONFIG_TYPE_TIME},
 
+    {"ALLOW", "all",
+     "Ids of the domains (virtual machines) with which memory is shared: \"all\",\n"
+     "a list as in \"2,3\", or all but those of a list as in \"^4,5\".",
+     ucs_offsetof(xshm_iface_config_t, allow), UCS_CONFIG_TYPE_ALLOW_LIST},
+
     {NULL}
 };
 /* clang-format on */
@@ -168,11 +173,13 @@ static int xshm_iface_is_reachable(const uct_iface_h        tl_iface,
                                    const uct_device_addr_t *dev_addr,
                                    const uct_iface_addr_t  *tl_addr)
 {
-    xshm_platform_t *platform =
-            xshm_iface_platform(ucs_derived_of(tl_iface, xshm_iface_t));
-    const xshm_iface_addr_t *addr = (const xshm_iface_addr_t *)tl_addr;
+    xshm_iface_t            *iface    = ucs_derived_of(tl_iface, xshm_iface_t);
+    xshm_platform_t         *platform = xshm_iface_platform(iface);
+    const xshm_iface_addr_t *addr     = (const xshm_iface_addr_t *)tl_addr;
 
-    if (!platform->ops->is_reachable(platform, dev_addr)) {
+    if (!xshm_allow_has(&iface->mailbox->allow,
+                        platform->ops->domain(dev_addr)) ||
+        !platform->ops->is_reachable(platform, dev_addr)) {
         return 0;
     }
 
@@ -675,15 +682,22 @@ xshm_iface_check_params(uct_worker_h worker, const uct_iface_params_t *params)
 }
 
 static ucs_status_t
-xshm_iface_open_mailbox(xshm_iface_t *iface, const char *dev_name)
+xshm_iface_open_mailbox(xshm_iface_t *iface, const char *dev_name,
+                        const ucs_config_allow_list_t *allow_config)
 {
     const xshm_platform_ops_t *ops = xshm_platform_find(dev_name);
     xshm_platform_t           *platform;
     ucs_status_t               status;
+    xshm_allow_t               allow;
 
     if (ops == NULL) {
         ucs_error("xshm: there is no device %s", dev_name);
         return UCS_ERR_NO_DEVICE;
+    }
+
+    status = xshm_allow_init(&allow, allow_config);
+    if (status != UCS_OK) {
+        return status;
     }
 
     status = xshm_service_start();
@@ -698,7 +712,7 @@ xshm_iface_open_mailbox(xshm_iface_t *iface, const char *dev_name)
         return UCS_ERR_NO_DEVICE;
     }
 
-    return xshm_mailbox_create(platform, &iface->mailbox);
+    return xshm_mailbox_create(platform, &allow, &iface->mailbox);
 }
 
 static ucs_mpool_ops_t xshm_iface_desc_mpool_ops = {
@@ -758,7 +772,6 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
     self->release_desc.cb    = xshm_iface_release_desc;
     self->config.max_poll    = ucs_max(config->max_poll, 1);
     self->config.yield_after = config->yield_after;
-    self->config.copy_out    = (config->copy_out == UCS_CONFIG_ON);
     self->config.linger      = config->linger;
 
     status = xshm_iface_config_sizes(self, config);
@@ -771,10 +784,15 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
         goto err;
     }
 
-    status = xshm_iface_open_mailbox(self, params->mode.device.dev_name);
+    status = xshm_iface_open_mailbox(self, params->mode.device.dev_name,
+                                     &config->allow);
     if (status != UCS_OK) {
         goto err_cleanup_desc_mpool;
     }
+
+    self->config.copy_out = (config->copy_out == UCS_CONFIG_ON) ||
+                            ((config->copy_out == UCS_CONFIG_AUTO) &&
+                             xshm_iface_platform(self)->ops->is_foreign);
 
     xshm_pollset_init(&self->pollset);
     kh_init_inplace(xshm_peers, &self->peers);

@@ -54,6 +54,7 @@ typedef struct xshm_iface_config {
     unsigned                yield_after;
     ucs_on_off_auto_value_t copy_out;
     double                  linger;
+    ucs_config_allow_list_t allow;
 } xshm_iface_config_t;
 
 

@@ -86,6 +86,13 @@ static ucs_status_t xshm_rx_map(xshm_rx_t *rx, size_t data_size)
     return UCS_OK;
 }
 
+/* In this order: a sender may look at any time */
+static void xshm_rx_set_live(volatile xshm_abi_return_t *ret)
+{
+    ret->live     = 1;
+    ret->was_live = 1;
+}
+
 /* Takes over the reference to the mailbox, but not on failure */
 static ucs_status_t xshm_rx_create(xshm_mailbox_t *mailbox, xshm_conn_t *conn,
                                    size_t data_size, xshm_rx_t **rx_p)
@@ -107,9 +114,9 @@ static ucs_status_t xshm_rx_create(xshm_mailbox_t *mailbox, xshm_conn_t *conn,
         return status;
     }
 
-    ((xshm_abi_return_t *)rx->mem->ret)->live = 1;
-    conn->owner                               = rx;
-    *rx_p                                     = rx;
+    xshm_rx_set_live(rx->mem->ret);
+    conn->owner = rx;
+    *rx_p       = rx;
     return UCS_OK;
 }
 
@@ -132,7 +139,8 @@ void xshm_rx_handle_request(xshm_conn_t *conn, const xshm_request_t *request)
     xshm_rx_t                 *rx;
 
     /* Nothing is mapped before the token matched */
-    mailbox = xshm_mailbox_find(conn->platform, &request->target);
+    mailbox = xshm_mailbox_find(conn->platform, request->domain,
+                                &request->target);
     if (mailbox == NULL) {
         ops->refuse(conn, XSHM_REASON_UNKNOWN);
         return;

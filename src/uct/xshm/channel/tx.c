@@ -82,7 +82,8 @@ static void xshm_tx_do_connect(xshm_work_t *work)
 {
     xshm_tx_t     *tx      = ucs_container_of(work, xshm_tx_t, service.connect);
     xshm_request_t request = {.target    = tx->target,
-                              .data_size = (uint32_t)tx->mem->data_size};
+                              .data_size = (uint32_t)tx->mem->data_size,
+                              .domain    = XSHM_DOMAIN_SAME};
     ucs_status_t   status;
 
     status = xshm_tx_ops(tx)->connect(tx->mailbox->platform, tx->dev_addr,

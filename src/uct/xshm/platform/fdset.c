@@ -21,6 +21,7 @@ static struct {
     size_t          num_words;
     unsigned        count;
     int             is_child;
+    void (*at_child)(void);
 } xshm_fdset = {.lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};
 
 
@@ -53,6 +54,10 @@ static void xshm_fdset_fork_child(void)
 
     for (i = 0; i < xshm_fdset.num_words; ++i) {
         xshm_fdset_close_word(i);
+    }
+
+    if (xshm_fdset.at_child != NULL) {
+        xshm_fdset.at_child();
     }
 
     xshm_fdset.is_child = (xshm_fdset.count > 0) || xshm_fdset.is_child;
@@ -104,24 +109,49 @@ int xshm_fdset_add(int fd)
     return fd;
 }
 
-void xshm_fdset_close(int fd)
+/* Under the lock. @return Zero in a child, which has it no more. */
+static int xshm_fdset_remove(int fd)
 {
     size_t        index = (size_t)fd / XSHM_FDSET_WORD_BITS;
-    unsigned long mask;
+    unsigned long mask  = 1ul << ((size_t)fd % XSHM_FDSET_WORD_BITS);
 
+    if (xshm_fdset.is_child) {
+        return 0;
+    }
+
+    if (index < xshm_fdset.num_words) {
+        xshm_fdset.words[index] &= ~mask;
+    }
+
+    --xshm_fdset.count;
+    return 1;
+}
+
+void xshm_fdset_close(int fd)
+{
     if (fd < 0) {
         return;
     }
 
-    mask = 1ul << ((size_t)fd % XSHM_FDSET_WORD_BITS);
     pthread_mutex_lock(&xshm_fdset.lock);
-    if (!xshm_fdset.is_child) {
-        if (index < xshm_fdset.num_words) {
-            xshm_fdset.words[index] &= ~mask;
-        }
-        --xshm_fdset.count;
+    if (xshm_fdset_remove(fd)) {
         close(fd);
     }
+    pthread_mutex_unlock(&xshm_fdset.lock);
+}
+
+void xshm_fdset_forget(int fd)
+{
+    pthread_mutex_lock(&xshm_fdset.lock);
+    xshm_fdset_remove(fd);
+    pthread_mutex_unlock(&xshm_fdset.lock);
+}
+
+void xshm_fdset_at_child(void (*func)(void))
+{
+    pthread_once(&xshm_fdset.once, xshm_fdset_init);
+    pthread_mutex_lock(&xshm_fdset.lock);
+    xshm_fdset.at_child = func;
     pthread_mutex_unlock(&xshm_fdset.lock);
 }
 

@@ -21,6 +21,13 @@ int xshm_fdset_add(int fd);
 /** Close a descriptor that was added. A negative one is ignored. */
 void xshm_fdset_close(int fd);
 
+/** Remember no more a descriptor that somebody else closes */
+void xshm_fdset_forget(int fd);
+
+/** Have @a func called in each child, to give up what is no descriptor. It may
+ *  not take locks that a thread of the parent may hold. One function only. */
+void xshm_fdset_at_child(void (*func)(void));
+
 /** Number of descriptors that are open now */
 unsigned xshm_fdset_count(void);
 

@@ -3,14 +3,25 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
 #include "platform.h"
 
 #include "local/local.h"
+#ifdef HAVE_XEN
+#include "xen/xen.h"
+#endif
 
 #include <string.h>
 
 
-const xshm_platform_ops_t *const xshm_platforms[] = {&xshm_local_ops, NULL};
+const xshm_platform_ops_t *const xshm_platforms[] = {&xshm_local_ops,
+#ifdef HAVE_XEN
+                                                     &xshm_xen_ops,
+#endif
+                                                     NULL};
 
 const xshm_platform_ops_t *xshm_platform_find(const char *device)
 {

@@ -23,8 +23,8 @@
  * granted to one peer at its allocation, a request waits somewhere until the
  * peer has accepted or refused it, and nothing blocks.
  *
- * Threads: mem_alloc, mem_free, get_dev_addr and is_reachable may be called
- * from any thread. All others, and all calls of the sink, belong to the service
+ * Threads: mem_alloc, mem_free, domain, get_dev_addr and is_reachable may be
+ * called from any thread. All others, and all calls of the sink, belong to the service
  * thread.
  */
 
@@ -62,10 +62,16 @@ typedef enum {
 } xshm_reason_t;
 
 
+/** No domain: a peer in the same virtual machine */
+#define XSHM_DOMAIN_SAME (-1)
+
+
 /** A sender's wish to open a channel */
 typedef struct xshm_request {
     xshm_iface_addr_t target;    /**< Whom it is for */
     uint32_t          data_size; /**< Length of the data pages, bytes */
+    int               domain;    /**< Who asks: its domain id, known for sure,
+                                      or XSHM_DOMAIN_SAME */
 } xshm_request_t;
 
 
@@ -115,6 +121,9 @@ struct xshm_platform_ops {
     /** Length of a device address, bytes */
     size_t dev_addr_size;
 
+    /** Peers are not of this virtual machine: they are trusted less */
+    int is_foreign;
+
     /**
      * Can this platform be used here? Must be cheap, and may not start
      * anything. @a reason is filled when it can not.
@@ -131,8 +140,12 @@ struct xshm_platform_ops {
     /** Describe this side: dev_addr_size bytes */
     void (*get_dev_addr)(const xshm_platform_t *platform, void *dev_addr);
 
-    /** Can memory be shared with whoever has this device address? */
+    /** Can memory be shared with whoever has this device address? May wait,
+     *  within a bound, once for each such address. */
     int (*is_reachable)(const xshm_platform_t *platform, const void *dev_addr);
+
+    /** Domain id in a device address, or XSHM_DOMAIN_SAME */
+    int (*domain)(const void *dev_addr);
 
     /** A descriptor that is readable when there is something to dispatch */
     int (*event_fd)(const xshm_platform_t *platform);

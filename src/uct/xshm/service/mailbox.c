@@ -45,8 +45,9 @@ static ucs_status_t xshm_mailbox_init_locks(xshm_mailbox_t *mailbox)
     return UCS_OK;
 }
 
-ucs_status_t
-xshm_mailbox_create(xshm_platform_t *platform, xshm_mailbox_t **mailbox_p)
+ucs_status_t xshm_mailbox_create(xshm_platform_t    *platform,
+                                 const xshm_allow_t *allow,
+                                 xshm_mailbox_t    **mailbox_p)
 {
     xshm_mailbox_t *mailbox;
 
@@ -57,8 +58,12 @@ xshm_mailbox_create(xshm_platform_t *platform, xshm_mailbox_t **mailbox_p)
         return UCS_ERR_NO_MEMORY;
     }
 
-    mailbox->refs         = 1;
-    mailbox->platform     = platform;
+    mailbox->refs     = 1;
+    mailbox->platform = platform;
+    if (allow != NULL) {
+        mailbox->allow = *allow;
+    }
+
     mailbox->addr.version = XSHM_ABI_VERSION;
     mailbox->addr.process = platform->process;
     ucs_list_head_init(&mailbox->events);
@@ -148,8 +153,8 @@ static int xshm_token_equal(const uint8_t *a, const uint8_t *b)
     return difference == 0;
 }
 
-static int xshm_mailbox_match(xshm_mailbox_t          *mailbox,
-                              xshm_platform_t         *platform,
+static int xshm_mailbox_match(xshm_mailbox_t  *mailbox,
+                              xshm_platform_t *platform, int domain,
                               const xshm_iface_addr_t *addr)
 {
     if ((mailbox->platform != platform) ||
@@ -158,7 +163,8 @@ static int xshm_mailbox_match(xshm_mailbox_t          *mailbox,
         return 0;
     }
 
-    if (!xshm_token_equal(mailbox->addr.token, addr->token)) {
+    if (!xshm_token_equal(mailbox->addr.token, addr->token) ||
+        !xshm_allow_has(&mailbox->allow, domain)) {
         ++mailbox->num_refused;
         return 0;
     }
@@ -166,14 +172,14 @@ static int xshm_mailbox_match(xshm_mailbox_t          *mailbox,
     return 1;
 }
 
-xshm_mailbox_t *
-xshm_mailbox_find(xshm_platform_t *platform, const xshm_iface_addr_t *addr)
+xshm_mailbox_t *xshm_mailbox_find(xshm_platform_t *platform, int domain,
+                                  const xshm_iface_addr_t *addr)
 {
     xshm_mailbox_t *mailbox, *found = NULL;
 
     pthread_mutex_lock(&xshm_mailboxes.lock);
     ucs_list_for_each(mailbox, &xshm_mailboxes.list, list) {
-        if (xshm_mailbox_match(mailbox, platform, addr)) {
+        if (xshm_mailbox_match(mailbox, platform, domain, addr)) {
             xshm_mailbox_get(mailbox);
             found = mailbox;
             break;

@@ -6,6 +6,7 @@
 #ifndef XSHM_MAILBOX_H_
 #define XSHM_MAILBOX_H_
 
+#include "allow.h"
 #include "../platform/platform.h"
 
 #include <ucs/datastruct/list.h>
@@ -48,15 +49,22 @@ typedef struct xshm_mailbox {
     int               is_closed;
     unsigned          num_asking; /**< Requests of ours without an answer */
     unsigned          refs;
-    uint64_t          num_refused; /**< Requests with a wrong token */
+    uint64_t          num_refused; /**< Requests with a wrong token, or of
+                                        domains that are not allowed */
+    xshm_allow_t      allow;
     xshm_platform_t  *platform;
     xshm_iface_addr_t addr; /**< Number and token */
 } xshm_mailbox_t;
 
 
-/** Open a mailbox for an interface on @a platform */
-ucs_status_t
-xshm_mailbox_create(xshm_platform_t *platform, xshm_mailbox_t **mailbox_p);
+/**
+ * Open a mailbox for an interface on @a platform.
+ *
+ * @param [in] allow  Domains whose requests it takes; copied. NULL: all.
+ */
+ucs_status_t xshm_mailbox_create(xshm_platform_t    *platform,
+                                 const xshm_allow_t *allow,
+                                 xshm_mailbox_t    **mailbox_p);
 
 /**
  * Accept no more requests and events, and wait until those requests that this
@@ -74,9 +82,10 @@ void xshm_mailbox_get(xshm_mailbox_t *mailbox);
 /** Free it, if this was the last reference */
 void xshm_mailbox_put(xshm_mailbox_t *mailbox);
 
-/** Find, and get, who is meant by an address. NULL: nobody. */
-xshm_mailbox_t *
-xshm_mailbox_find(xshm_platform_t *platform, const xshm_iface_addr_t *addr);
+/** Find, and get, who is meant by an address that @a domain (or
+ *  XSHM_DOMAIN_SAME) has sent. NULL: nobody, or the domain is not allowed. */
+xshm_mailbox_t *xshm_mailbox_find(xshm_platform_t *platform, int domain,
+                                  const xshm_iface_addr_t *addr);
 
 /** Put an event in. @return Zero if the mailbox is closed. */
 int xshm_mailbox_post(xshm_mailbox_t *mailbox, xshm_event_t *event,

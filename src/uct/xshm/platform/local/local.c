@@ -180,6 +180,12 @@ xshm_local_is_reachable(const xshm_platform_t *platform, const void *dev_addr)
     return !memcmp(dev_addr, &local->addr, sizeof(local->addr));
 }
 
+static int xshm_local_domain(const void *dev_addr)
+{
+    (void)dev_addr;
+    return XSHM_DOMAIN_SAME;
+}
+
 static int xshm_local_event_fd(const xshm_platform_t *platform)
 {
     return ((const xshm_local_t *)platform)->epoll_fd;
@@ -488,6 +494,7 @@ static void xshm_local_handle_request(xshm_local_link_t      *link,
     fds[1] = -1;
 
     conn->request.data_size = msg->data_size;
+    conn->request.domain    = XSHM_DOMAIN_SAME;
     memcpy(&conn->request.target, msg->target, sizeof(msg->target));
     local->super.sink->request(&conn->super, &conn->request);
 }
@@ -685,6 +692,7 @@ const xshm_platform_ops_t xshm_local_ops = {
         .close         = xshm_local_close,
         .get_dev_addr  = xshm_local_get_dev_addr,
         .is_reachable  = xshm_local_is_reachable,
+        .domain        = xshm_local_domain,
         .event_fd      = xshm_local_event_fd,
         .dispatch      = xshm_local_dispatch,
         .mem_alloc     = xshm_local_mem_alloc,

@@ -1,0 +1,456 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#include "xen.h"
+#include "xen_priv.h"
+#include "../fdset.h"
+
+#include <ucs/debug/log.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+
+#define XSHM_XEN_HYPERVISOR_FILE "/sys/hypervisor/type"
+#define XSHM_XEN_GNTALLOC        "/dev/xen/gntalloc"
+
+/* Events of xenstore that are handled before others get a turn */
+#define XSHM_XEN_MAX_EVENTS 64
+
+/* When to try again to listen */
+#define XSHM_XEN_LISTEN_MS 1000
+
+#define XSHM_XEN_MSEC_PER_SEC  1000u
+#define XSHM_XEN_NSEC_PER_MSEC 1000000u
+
+
+/* What must be there, and what makes it be there */
+static const struct {
+    const char *path;
+    const char *module;
+} xshm_xen_devices[] = {{XSHM_XEN_GNTALLOC, "xen-gntalloc"},
+                        {"/dev/xen/gntdev", "xen-gntdev"},
+                        {"/dev/xen/evtchn", "xen-evtchn"},
+                        {"/dev/xen/xenbus", NULL}};
+
+#define XSHM_XEN_NUM_DEVICES \
+    (sizeof(xshm_xen_devices) / sizeof(xshm_xen_devices[0]))
+
+
+static uint64_t xshm_xen_clock_ms(clockid_t clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return ((uint64_t)now.tv_sec * XSHM_XEN_MSEC_PER_SEC) +
+           ((uint64_t)now.tv_nsec / XSHM_XEN_NSEC_PER_MSEC);
+}
+
+uint64_t xshm_xen_now_ms(void)
+{
+    return xshm_xen_clock_ms(CLOCK_MONOTONIC);
+}
+
+uint32_t xshm_xen_now_s(void)
+{
+    return (uint32_t)(xshm_xen_clock_ms(CLOCK_BOOTTIME) /
+                      XSHM_XEN_MSEC_PER_SEC);
+}
+
+void xshm_xen_kick(xshm_xen_t *xen)
+{
+    const uint64_t one = 1;
+
+    /* EAGAIN: it is readable already */
+    (void)!write(xen->kick_fd, &one, sizeof(one));
+}
+
+static int xshm_xen_is_guest(void)
+{
+    char  type[8] = "";
+    FILE *file    = fopen(XSHM_XEN_HYPERVISOR_FILE, "re");
+
+    if (file == NULL) {
+        return 0;
+    }
+
+    (void)!fgets(type, sizeof(type), file);
+    fclose(file);
+    return !strcmp(type, "xen\n");
+}
+
+static int xshm_xen_probe_device(unsigned index, char *reason, size_t max)
+{
+    const char *path   = xshm_xen_devices[index].path;
+    const char *module = xshm_xen_devices[index].module;
+
+    if (access(path, R_OK | W_OK) == 0) {
+        return 1;
+    }
+
+    if (errno == EACCES) {
+        snprintf(reason, max,
+                 "%s may not be used by this user: be in the group xshm, and "
+                 "have xshm's udev rules installed, or be root",
+                 path);
+    } else if ((errno == ENOENT) && (module != NULL)) {
+        snprintf(reason, max, "%s is not there: modprobe %s", path, module);
+    } else {
+        snprintf(reason, max, "%s cannot be used (%s)", path, strerror(errno));
+    }
+
+    return 0;
+}
+
+static int xshm_xen_probe(char *reason, size_t max)
+{
+    unsigned i;
+
+    if (!xshm_xen_is_guest()) {
+        snprintf(reason, max, "this is not a virtual machine on Xen");
+        return 0;
+    }
+
+    for (i = 0; i < XSHM_XEN_NUM_DEVICES; ++i) {
+        if (!xshm_xen_probe_device(i, reason, max)) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+static ucs_status_t xshm_xen_poll_fd(xshm_xen_t *xen, int fd)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
+
+    if (epoll_ctl(xen->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+        ucs_error("xshm: cannot poll descriptor %d: %m", fd);
+        return UCS_ERR_IO_ERROR;
+    }
+
+    return UCS_OK;
+}
+
+ucs_status_t xshm_xen_poll_store(xshm_xen_t *xen)
+{
+    return xshm_xen_poll_fd(xen, xshm_xen_store_fd(&xen->store));
+}
+
+static ucs_status_t xshm_xen_open_fds(xshm_xen_t *xen)
+{
+    xen->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (xen->epoll_fd < 0) {
+        goto err;
+    }
+
+    xshm_fdset_add(xen->epoll_fd);
+    xen->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (xen->kick_fd < 0) {
+        goto err_close_epoll;
+    }
+
+    xshm_fdset_add(xen->kick_fd);
+    xen->gntalloc_fd = open(XSHM_XEN_GNTALLOC, O_RDWR | O_CLOEXEC);
+    if (xen->gntalloc_fd < 0) {
+        goto err_close_kick;
+    }
+
+    xshm_fdset_add(xen->gntalloc_fd);
+    xen->gnttab = xengnttab_open(NULL, 0);
+    if (xen->gnttab == NULL) {
+        goto err_close_gntalloc;
+    }
+
+    xshm_fdset_add(xengnttab_fd(xen->gnttab));
+    return xshm_xen_poll_fd(xen, xen->kick_fd);
+
+err_close_gntalloc:
+    xshm_fdset_close(xen->gntalloc_fd);
+err_close_kick:
+    xshm_fdset_close(xen->kick_fd);
+err_close_epoll:
+    xshm_fdset_close(xen->epoll_fd);
+err:
+    ucs_error("xshm: cannot open Xen's devices: %m. If there are too many open "
+              "files, raise ulimit -n");
+    return UCS_ERR_IO_ERROR;
+}
+
+static void xshm_xen_close_fds(xshm_xen_t *xen)
+{
+    xshm_fdset_forget(xengnttab_fd(xen->gnttab));
+    xengnttab_close(xen->gnttab);
+    xshm_fdset_close(xen->gntalloc_fd);
+    xshm_fdset_close(xen->kick_fd);
+    xshm_fdset_close(xen->epoll_fd);
+}
+
+static ucs_status_t xshm_xen_open_store(xshm_xen_t *xen)
+{
+    ucs_status_t status;
+
+    status = xshm_xen_store_open(&xen->store);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    /* The first time it is new, which is not worth a word */
+    status = xshm_xen_publish(xen);
+    if ((status != UCS_OK) && (status != UCS_ERR_CANCELED)) {
+        goto err_close;
+    }
+
+    xshm_xen_collect_garbage(xen);
+    if (xshm_xen_listen(xen) != UCS_OK) {
+        xshm_xen_listen_again(xen);
+    }
+
+    return UCS_OK;
+
+err_close:
+    xshm_xen_store_close(&xen->store);
+    return status;
+}
+
+static ucs_status_t xshm_xen_init_locks(xshm_xen_t *xen)
+{
+    pthread_condattr_t attr;
+
+    if (pthread_condattr_init(&attr) != 0) {
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&xen->cond, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&xen->lock, NULL);
+    return UCS_OK;
+}
+
+static void xshm_xen_cleanup_locks(xshm_xen_t *xen)
+{
+    pthread_cond_destroy(&xen->cond);
+    pthread_mutex_destroy(&xen->lock);
+}
+
+static xshm_xen_t *
+xshm_xen_new(uint64_t process, const xshm_platform_sink_t *sink)
+{
+    xshm_xen_t *xen = calloc(1, sizeof(*xen));
+
+    if (xen == NULL) {
+        ucs_error("xshm: cannot allocate %zu bytes", sizeof(*xen));
+        return NULL;
+    }
+
+    xen->super.ops     = &xshm_xen_ops;
+    xen->super.sink    = sink;
+    xen->super.process = process;
+    ucs_list_head_init(&xen->domains);
+    ucs_list_head_init(&xen->refusals);
+    ucs_list_head_init(&xen->lookups);
+    ucs_list_head_init(&xen->quarantine);
+    return xen;
+}
+
+static ucs_status_t xshm_xen_open(uint64_t                    process,
+                                  const xshm_platform_sink_t *sink,
+                                  xshm_platform_t           **platform_p)
+{
+    xshm_xen_t  *xen = xshm_xen_new(process, sink);
+    ucs_status_t status;
+
+    if (xen == NULL) {
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    status = xshm_xen_init_locks(xen);
+    if (status != UCS_OK) {
+        goto err_free;
+    }
+
+    status = xshm_xen_open_fds(xen);
+    if (status != UCS_OK) {
+        goto err_cleanup_locks;
+    }
+
+    status = xshm_xen_open_store(xen);
+    if (status != UCS_OK) {
+        goto err_close_fds;
+    }
+
+    *platform_p = &xen->super;
+    return UCS_OK;
+
+err_close_fds:
+    xshm_xen_close_fds(xen);
+err_cleanup_locks:
+    xshm_xen_cleanup_locks(xen);
+err_free:
+    free(xen);
+    return status;
+}
+
+static void xshm_xen_end_all(xshm_xen_t *xen)
+{
+    xshm_xen_domain_t *domain;
+
+    ucs_list_for_each(domain, &xen->domains, list) {
+        xshm_xen_domain_fail(xen, domain);
+    }
+}
+
+static void xshm_xen_close(xshm_platform_t *platform)
+{
+    xshm_xen_t *xen = (xshm_xen_t *)platform;
+
+    xshm_xen_end_all(xen);
+    xshm_xen_refusal_cleanup(xen);
+    xshm_xen_store_close(&xen->store);
+    xshm_xen_domain_cleanup(xen);
+    xshm_xen_reach_cleanup(xen);
+    xshm_xen_mem_cleanup(xen);
+    xshm_xen_close_fds(xen);
+    xshm_xen_cleanup_locks(xen);
+    free(xen);
+}
+
+static int xshm_xen_event_fd(const xshm_platform_t *platform)
+{
+    return ((const xshm_xen_t *)platform)->epoll_fd;
+}
+
+static int xshm_xen_domain(const void *dev_addr)
+{
+    return ((const xshm_xen_dev_addr_t *)dev_addr)->domid;
+}
+
+/* All watches fire at once when this machine was restored or has moved. It has
+ * another number then, and nothing that was granted is valid any more. */
+static void xshm_xen_handle_resume(xshm_xen_t *xen)
+{
+    if (xshm_xen_publish(xen) != UCS_ERR_CANCELED) {
+        return;
+    }
+
+    ucs_debug("xshm: this virtual machine is domain %u now",
+              xshm_xen_domid(xen));
+    xshm_xen_end_all(xen);
+    xshm_xen_forget_lookups(xen, UINT32_MAX);
+}
+
+static void xshm_xen_handle_node(xshm_xen_t *xen, const xshm_xen_path_t *path)
+{
+    if ((path->domid == xshm_xen_domid(xen)) ||
+        (path->peer != xshm_xen_domid(xen))) {
+        return;
+    }
+
+    if (path->folder == XSHM_XEN_REQUESTS) {
+        if (xshm_xen_name_is_for(path->name, xen->super.process)) {
+            xshm_xen_handle_request(xen, path);
+        }
+    } else if (xshm_xen_name_is_from(path->name, xen->super.process)) {
+        xshm_xen_handle_refusal(xen, path);
+    }
+}
+
+static void xshm_xen_handle_identity(xshm_xen_t *xen, uint32_t domid)
+{
+    xshm_xen_domain_t *domain = xshm_xen_domain_find(xen, domid);
+
+    if ((domain != NULL) && !ucs_list_is_empty(&domain->conns)) {
+        xshm_xen_domain_check(xen, domain);
+    }
+}
+
+static void xshm_xen_handle_event(xshm_xen_t *xen, const char *path)
+{
+    xshm_xen_path_t parsed;
+    uint32_t        domid;
+
+    if (!strcmp(path, XSHM_XEN_DOMAINS)) {
+        xshm_xen_handle_resume(xen);
+    } else if (xshm_xen_path_parse(path, &parsed)) {
+        xshm_xen_handle_node(xen, &parsed);
+    } else if (xshm_xen_id_path_parse(path, &domid)) {
+        xshm_xen_handle_identity(xen, domid);
+    }
+}
+
+/* Those that are left make the descriptor readable again */
+static void xshm_xen_handle_events(xshm_xen_t *xen)
+{
+    xshm_xen_event_t event;
+    const char      *path;
+    int              i;
+
+    for (i = 0; i < XSHM_XEN_MAX_EVENTS; ++i) {
+        path = xshm_xen_store_next(&xen->store, &event);
+        if (path == NULL) {
+            break;
+        }
+
+        xshm_xen_handle_event(xen, path);
+        free(event);
+        /* Who asks whether a machine is there does not wait for all of them */
+        xshm_xen_answer_lookups(xen);
+    }
+}
+
+static void xshm_xen_try_to_listen(xshm_xen_t *xen)
+{
+    uint64_t now = xshm_xen_now_ms();
+
+    if (now >= xen->next_listen) {
+        xen->next_listen = now + XSHM_XEN_LISTEN_MS;
+        xshm_xen_listen_again(xen);
+    }
+}
+
+static int xshm_xen_dispatch(xshm_platform_t *platform)
+{
+    xshm_xen_t *xen = (xshm_xen_t *)platform;
+    uint64_t    count;
+    int         wait;
+
+    (void)!read(xen->kick_fd, &count, sizeof(count));
+    xshm_xen_answer_lookups(xen);
+    if (xen->is_deaf) {
+        xshm_xen_try_to_listen(xen);
+    }
+
+    xshm_xen_handle_events(xen);
+    wait = xshm_xen_scan(xen);
+    return (xen->is_deaf && (wait < 0)) ? XSHM_XEN_LISTEN_MS : wait;
+}
+
+const xshm_platform_ops_t xshm_xen_ops = {.device = "xen",
+                                          .dev_addr_size =
+                                                  sizeof(xshm_xen_dev_addr_t),
+                                          .is_foreign   = 1,
+                                          .probe        = xshm_xen_probe,
+                                          .open         = xshm_xen_open,
+                                          .close        = xshm_xen_close,
+                                          .get_dev_addr = xshm_xen_get_dev_addr,
+                                          .is_reachable = xshm_xen_is_reachable,
+                                          .domain       = xshm_xen_domain,
+                                          .event_fd     = xshm_xen_event_fd,
+                                          .dispatch     = xshm_xen_dispatch,
+                                          .mem_alloc    = xshm_xen_mem_alloc,
+                                          .mem_free     = xshm_xen_mem_free,
+                                          .connect      = xshm_xen_connect,
+                                          .map          = xshm_xen_map,
+                                          .accept       = xshm_xen_accept,
+                                          .refuse       = xshm_xen_refuse,
+                                          .disconnect   = xshm_xen_disconnect};

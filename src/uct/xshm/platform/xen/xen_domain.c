@@ -1,0 +1,211 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#include "xen_priv.h"
+
+#include <ucs/debug/log.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Nothing but a watch tells that a virtual machine was destroyed, and only one
+ * on the exact path of a node of it: the watch on all domains, by which
+ * requests are heard of, is silent then. A machine that is paused is there.
+ */
+
+/* How often a domain is looked at for which there is no watch */
+#define XSHM_XEN_CHECK_MS 2000
+
+
+xshm_xen_domain_t *xshm_xen_domain_find(xshm_xen_t *xen, uint32_t domid)
+{
+    xshm_xen_domain_t *domain;
+
+    ucs_list_for_each(domain, &xen->domains, list) {
+        if (domain->domid == domid) {
+            return domain;
+        }
+    }
+
+    return NULL;
+}
+
+xshm_xen_domain_t *xshm_xen_domain_get(xshm_xen_t *xen, uint32_t domid)
+{
+    xshm_xen_domain_t *domain = xshm_xen_domain_find(xen, domid);
+
+    if (domain != NULL) {
+        return domain;
+    }
+
+    domain = calloc(1, sizeof(*domain));
+    if (domain == NULL) {
+        ucs_error("xshm: cannot allocate %zu bytes for domain %u",
+                  sizeof(*domain), domid);
+        return NULL;
+    }
+
+    domain->domid = domid;
+    ucs_list_head_init(&domain->conns);
+    ucs_list_add_tail(&xen->domains, &domain->list);
+    return domain;
+}
+
+static void
+xshm_xen_domain_path(const xshm_xen_domain_t *domain, char *path, size_t max)
+{
+    snprintf(path, max, XSHM_XEN_DOMAIN_FMT XSHM_XEN_ID_PATH, domain->domid);
+}
+
+void xshm_xen_domain_fail(xshm_xen_t *xen, xshm_xen_domain_t *domain)
+{
+    xshm_xen_conn_t *conn, *tmp;
+
+    domain->identity[0] = '\0';
+    domain->is_prepared = 0;
+    xshm_xen_mem_orphan(xen, domain->domid);
+    xshm_xen_forget_lookups(xen, domain->domid);
+
+    ucs_list_for_each_safe(conn, tmp, &domain->conns, list) {
+        if (conn->mem != NULL) {
+            conn->mem->is_orphan = 1;
+        }
+
+        xshm_xen_conn_report(conn, XSHM_REASON_GONE, 0);
+    }
+}
+
+/* Is it the machine that it was? The first answer says which one it is. */
+static int
+xshm_xen_domain_is_same(xshm_xen_domain_t *domain, const char *identity)
+{
+    if (identity == NULL) {
+        return 0;
+    }
+
+    if (domain->identity[0] == '\0') {
+        snprintf(domain->identity, sizeof(domain->identity), "%s", identity);
+    }
+
+    return !strcmp(domain->identity, identity);
+}
+
+void xshm_xen_domain_check(xshm_xen_t *xen, xshm_xen_domain_t *domain)
+{
+    char  path[XSHM_XEN_PATH_MAX];
+    char *identity;
+    int   is_same;
+
+    xshm_xen_domain_path(domain, path, sizeof(path));
+    domain->next_check = xshm_xen_now_ms() + XSHM_XEN_CHECK_MS;
+    identity           = xshm_xen_store_read(&xen->store, path);
+    is_same            = xshm_xen_domain_is_same(domain, identity);
+    free(identity);
+    if (!is_same) {
+        ucs_debug("xshm: domain %u is gone, or was started anew",
+                  domain->domid);
+        xshm_xen_domain_fail(xen, domain);
+    }
+}
+
+/* Once until there are watches again */
+static void xshm_xen_domain_complain(xshm_xen_t *xen)
+{
+    if (!xen->is_short) {
+        xen->is_short = 1;
+        ucs_warn("xshm: this virtual machine may have no more watches in "
+                 "xenstore (xenstored's quota, 128 or 100 by default, for all "
+                 "programs together): other machines' ends are noticed after "
+                 "%d seconds instead of at once",
+                 XSHM_XEN_CHECK_MS / 1000);
+    }
+}
+
+static ucs_status_t
+xshm_xen_domain_try_watch(xshm_xen_t *xen, xshm_xen_domain_t *domain)
+{
+    char         path[XSHM_XEN_PATH_MAX];
+    ucs_status_t status;
+
+    xshm_xen_domain_path(domain, path, sizeof(path));
+    status             = xshm_xen_store_watch(&xen->store, path);
+    domain->is_watched = (status == UCS_OK);
+    return status;
+}
+
+void xshm_xen_domain_watch(xshm_xen_t *xen, xshm_xen_domain_t *domain)
+{
+    if (domain->is_watched || xen->is_deaf) {
+        return;
+    }
+
+    if (!xen->is_short && (xshm_xen_domain_try_watch(xen, domain) != UCS_OK)) {
+        xshm_xen_domain_complain(xen);
+        xshm_xen_listen_again(xen);
+    }
+
+    /* A watch fires when it is set, so that this is done by its event */
+    if (!domain->is_watched) {
+        xshm_xen_domain_check(xen, domain);
+    }
+}
+
+/* After an error of one watch there may be no more of them, but those that
+ * were there before fit */
+static ucs_status_t xshm_xen_domain_watch_again(xshm_xen_t *xen)
+{
+    xshm_xen_domain_t *domain;
+    ucs_status_t       status;
+
+    ucs_list_for_each(domain, &xen->domains, list) {
+        if (!domain->is_watched) {
+            continue;
+        }
+
+        status = xshm_xen_domain_try_watch(xen, domain);
+        if (status != UCS_OK) {
+            return status;
+        }
+    }
+
+    return UCS_OK;
+}
+
+ucs_status_t xshm_xen_listen(xshm_xen_t *xen)
+{
+    ucs_status_t status;
+
+    status = xshm_xen_poll_store(xen);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    status = xshm_xen_store_watch(&xen->store, XSHM_XEN_DOMAINS);
+    return (status == UCS_OK) ? xshm_xen_domain_watch_again(xen) : status;
+}
+
+void xshm_xen_listen_again(xshm_xen_t *xen)
+{
+    int was_deaf = xen->is_deaf;
+
+    xen->is_deaf = (xshm_xen_store_reopen(&xen->store) != UCS_OK) ||
+                   (xshm_xen_listen(xen) != UCS_OK);
+    if (xen->is_deaf && !was_deaf) {
+        ucs_error("xshm: cannot hear of other machines' requests: this one may "
+                  "have no more watches in xenstore (xenstored's quota). Use "
+                  "fewer processes, or raise it");
+    }
+}
+
+void xshm_xen_domain_cleanup(xshm_xen_t *xen)
+{
+    xshm_xen_domain_t *domain, *tmp;
+
+    ucs_list_for_each_safe(domain, tmp, &xen->domains, list) {
+        free(domain);
+    }
+}

@@ -1,0 +1,472 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#include "xen_priv.h"
+
+#include <ucs/debug/log.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <xen/gntalloc.h>
+
+/*
+ * Pages are granted by gntalloc's own calls. The library would drop the handle
+ * to them at once, and with it the way to have the first of several pages
+ * changed by the kernel when this process dies.
+ *
+ * Who maps, unmaps first: pages that are freed while a peer has them mapped
+ * are kept back by the kernel, which looks at ten of them a second. They wait
+ * in a quarantine here until the peer's live byte is gone, up to a limit for
+ * each domain: a peer that never unmaps cannot drain this machine.
+ */
+
+/* Pages that a domain may keep from being freed, besides its channels */
+#define XSHM_XEN_MEM_QUARANTINE_MAX 256
+
+#define XSHM_XEN_GNTALLOC_LIMIT "/sys/module/xen_gntalloc/parameters/limit"
+
+
+static size_t xshm_xen_mem_num_pages(const xshm_xen_mem_t *mem)
+{
+    return (mem->super.data_size + XSHM_ABI_RETURN_SIZE) / XSHM_ABI_PAGE_SIZE;
+}
+
+/* Grant new pages. @a grefs_p is to be freed. */
+static ucs_status_t xshm_xen_grant(xshm_xen_t *xen, uint32_t domid,
+                                   uint16_t flags, uint32_t count,
+                                   uint64_t *index_p, uint32_t **grefs_p)
+{
+    struct ioctl_gntalloc_alloc_gref *op;
+    uint32_t                         *grefs;
+
+    op = calloc(1, sizeof(*op) + (count * sizeof(*grefs)));
+    if (op == NULL) {
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    op->domid = (uint16_t)domid;
+    op->flags = flags;
+    op->count = count;
+    if (ioctl(xen->gntalloc_fd, IOCTL_GNTALLOC_ALLOC_GREF, op) != 0) {
+        free(op);
+        return UCS_ERR_NO_RESOURCE;
+    }
+
+    /* What is handed out is the start of the same memory */
+    *index_p = op->index;
+    grefs    = (uint32_t *)op;
+    memmove(grefs, op->gref_ids, count * sizeof(*grefs));
+    *grefs_p = grefs;
+    return UCS_OK;
+}
+
+static void xshm_xen_ungrant(xshm_xen_t *xen, uint64_t index, uint32_t count)
+{
+    struct ioctl_gntalloc_dealloc_gref op = {.index = index, .count = count};
+
+    if (ioctl(xen->gntalloc_fd, IOCTL_GNTALLOC_DEALLOC_GREF, &op) != 0) {
+        ucs_warn("xshm: cannot free %u granted pages: %m", count);
+    }
+}
+
+/* A child has neither use for the pages, nor may it keep them from being
+ * unmapped when its parent dies */
+static void *xshm_xen_mmap(int fd, uint64_t index, size_t size, int prot)
+{
+    void *addr = mmap(NULL, size, prot, MAP_SHARED, fd, (off_t)index);
+
+    if (addr == MAP_FAILED) {
+        return NULL;
+    }
+
+    (void)madvise(addr, size, MADV_DONTFORK);
+    return addr;
+}
+
+/* When this process dies, the kernel clears the byte that says it lives */
+static int xshm_xen_mem_set_notify(xshm_xen_mem_t *mem)
+{
+    struct ioctl_gntalloc_unmap_notify op = {.index = mem->data_index +
+                                                      offsetof(xshm_abi_data_t,
+                                                               live),
+                                             .action = UNMAP_NOTIFY_CLEAR_BYTE};
+
+    return ioctl(mem->xen->gntalloc_fd, IOCTL_GNTALLOC_SET_UNMAP_NOTIFY, &op) ==
+           0;
+}
+
+static ucs_status_t xshm_xen_mem_grant_return(xshm_xen_mem_t *mem)
+{
+    xshm_abi_data_t *data = mem->super.data;
+    uint32_t        *grefs;
+    ucs_status_t     status;
+
+    status = xshm_xen_grant(mem->xen, mem->domid, GNTALLOC_FLAG_WRITABLE, 1,
+                            &mem->ret_index, &grefs);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    data->return_ref = grefs[0];
+    free(grefs);
+    mem->super.ret = xshm_xen_mmap(mem->xen->gntalloc_fd, mem->ret_index,
+                                   XSHM_ABI_RETURN_SIZE, PROT_READ);
+    if (mem->super.ret == NULL) {
+        xshm_xen_ungrant(mem->xen, mem->ret_index, 1);
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    return UCS_OK;
+}
+
+/* The first page names all that follow it */
+static void xshm_xen_mem_put_refs(xshm_xen_mem_t *mem, const uint32_t *grefs,
+                                  uint32_t num_pages)
+{
+    uint32_t *refs =
+            (uint32_t *)((char *)mem->super.data + XSHM_ABI_PAGE_REF_OFFSET);
+
+    mem->gref = grefs[0];
+    memcpy(refs, grefs + 1, (num_pages - 1) * sizeof(*refs));
+}
+
+static ucs_status_t xshm_xen_mem_grant(xshm_xen_mem_t *mem)
+{
+    uint32_t num_pages = (uint32_t)(mem->super.data_size / XSHM_ABI_PAGE_SIZE);
+    ucs_status_t status;
+    uint32_t    *grefs;
+
+    status = xshm_xen_grant(mem->xen, mem->domid, 0, num_pages,
+                            &mem->data_index, &grefs);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    mem->super.data =
+            xshm_xen_mmap(mem->xen->gntalloc_fd, mem->data_index,
+                          mem->super.data_size, PROT_READ | PROT_WRITE);
+    if (mem->super.data == NULL) {
+        status = UCS_ERR_NO_MEMORY;
+        goto err_ungrant;
+    }
+
+    xshm_xen_mem_put_refs(mem, grefs, num_pages);
+    status = xshm_xen_mem_set_notify(mem) ? xshm_xen_mem_grant_return(mem) :
+                                            UCS_ERR_IO_ERROR;
+    if (status != UCS_OK) {
+        goto err_unmap;
+    }
+
+    free(grefs);
+    return UCS_OK;
+
+err_unmap:
+    munmap(mem->super.data, mem->super.data_size);
+err_ungrant:
+    xshm_xen_ungrant(mem->xen, mem->data_index, num_pages);
+    free(grefs);
+    return status;
+}
+
+static long xshm_xen_gntalloc_limit(void)
+{
+    char  text[32] = "";
+    FILE *file     = fopen(XSHM_XEN_GNTALLOC_LIMIT, "re");
+
+    if (file == NULL) {
+        return -1;
+    }
+
+    (void)!fgets(text, sizeof(text), file);
+    fclose(file);
+    return strtol(text, NULL, 10);
+}
+
+static void xshm_xen_mem_complain(const xshm_xen_mem_t *mem, int error)
+{
+    size_t num_pages = xshm_xen_mem_num_pages(mem);
+
+    errno = error;
+    if (error != ENOSPC) {
+        ucs_error("xshm: cannot grant %zu pages to domain %u: %m", num_pages,
+                  mem->domid);
+        return;
+    }
+
+    ucs_error("xshm: cannot grant %zu pages to domain %u: all programs of this "
+              "virtual machine together may grant %ld (echo NUMBER > %s "
+              "raises it), within its grant table (max_grant_frames of its "
+              "configuration)",
+              num_pages, mem->domid, xshm_xen_gntalloc_limit(),
+              XSHM_XEN_GNTALLOC_LIMIT);
+}
+
+/* Under the lock */
+static size_t xshm_xen_quarantine_pages(xshm_xen_t *xen, uint32_t domid)
+{
+    size_t          num_pages = 0;
+    xshm_xen_mem_t *mem;
+
+    ucs_list_for_each(mem, &xen->quarantine, list) {
+        if (mem->domid == domid) {
+            num_pages += xshm_xen_mem_num_pages(mem);
+        }
+    }
+
+    return num_pages;
+}
+
+static int xshm_xen_quarantine_is_full(xshm_xen_t *xen, uint32_t domid)
+{
+    size_t num_pages;
+
+    pthread_mutex_lock(&xen->lock);
+    num_pages = xshm_xen_quarantine_pages(xen, domid);
+    pthread_mutex_unlock(&xen->lock);
+    if (num_pages < XSHM_XEN_MEM_QUARANTINE_MAX) {
+        return 0;
+    }
+
+    ucs_error("xshm: domain %u has not unmapped %zu pages of channels that "
+              "were closed: no new channel to it until it does",
+              domid, num_pages);
+    return 1;
+}
+
+static xshm_xen_mem_t *
+xshm_xen_mem_new(xshm_xen_t *xen, uint32_t domid, size_t data_size)
+{
+    xshm_xen_mem_t *mem = calloc(1, sizeof(*mem));
+
+    if (mem == NULL) {
+        ucs_error("xshm: cannot allocate %zu bytes for a channel",
+                  sizeof(*mem));
+        return NULL;
+    }
+
+    mem->xen             = xen;
+    mem->domid           = domid;
+    mem->super.data_size = data_size;
+    return mem;
+}
+
+ucs_status_t xshm_xen_mem_alloc(xshm_platform_t *platform, const void *dev_addr,
+                                size_t data_size, xshm_mem_t **mem_p)
+{
+    xshm_xen_t                *xen  = (xshm_xen_t *)platform;
+    const xshm_xen_dev_addr_t *addr = dev_addr;
+    xshm_xen_mem_t            *mem;
+
+    if (xshm_xen_quarantine_is_full(xen, addr->domid)) {
+        return UCS_ERR_EXCEEDS_LIMIT;
+    }
+
+    mem = xshm_xen_mem_new(xen, addr->domid, data_size);
+    if (mem == NULL) {
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    mem->is_ours = 1;
+    if (xshm_xen_mem_grant(mem) != UCS_OK) {
+        xshm_xen_mem_complain(mem, errno);
+        free(mem);
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    *mem_p = &mem->super;
+    return UCS_OK;
+}
+
+static void xshm_xen_mem_free_granted(xshm_xen_mem_t *mem)
+{
+    munmap(mem->super.ret, XSHM_ABI_RETURN_SIZE);
+    munmap(mem->super.data, mem->super.data_size);
+    xshm_xen_ungrant(mem->xen, mem->ret_index, 1);
+    xshm_xen_ungrant(mem->xen, mem->data_index,
+                     (uint32_t)(mem->super.data_size / XSHM_ABI_PAGE_SIZE));
+    free(mem);
+}
+
+/* The return page last: its live byte tells the owner that all is unmapped */
+static void xshm_xen_mem_unmap(xshm_xen_mem_t *mem)
+{
+    xengnttab_unmap(mem->xen->gnttab, mem->super.data,
+                    (uint32_t)(mem->super.data_size / XSHM_ABI_PAGE_SIZE));
+    xengnttab_unmap(mem->xen->gnttab, mem->super.ret, 1);
+    free(mem);
+}
+
+static int xshm_xen_mem_is_mapped(const xshm_xen_mem_t *mem)
+{
+    const volatile xshm_abi_return_t *ret = mem->super.ret;
+
+    return mem->is_asked && !mem->is_orphan && ret->live;
+}
+
+void xshm_xen_mem_free(xshm_mem_t *super)
+{
+    xshm_xen_mem_t *mem = (xshm_xen_mem_t *)super;
+    xshm_xen_t     *xen = mem->xen;
+
+    if (!mem->is_ours) {
+        xshm_xen_mem_unmap(mem);
+        return;
+    }
+
+    /* The peer, if it has mapped it, shall stop */
+    ((volatile xshm_abi_data_t *)mem->super.data)->live = 0;
+    if (!xshm_xen_mem_is_mapped(mem)) {
+        xshm_xen_mem_free_granted(mem);
+        return;
+    }
+
+    pthread_mutex_lock(&xen->lock);
+    ucs_list_add_tail(&xen->quarantine, &mem->list);
+    pthread_mutex_unlock(&xen->lock);
+    xshm_xen_kick(xen);
+}
+
+int xshm_xen_mem_release(xshm_xen_t *xen)
+{
+    xshm_xen_mem_t *mem, *tmp;
+    int             is_left;
+
+    pthread_mutex_lock(&xen->lock);
+    ucs_list_for_each_safe(mem, tmp, &xen->quarantine, list) {
+        if (!xshm_xen_mem_is_mapped(mem)) {
+            ucs_list_del(&mem->list);
+            xshm_xen_mem_free_granted(mem);
+        }
+    }
+    is_left = !ucs_list_is_empty(&xen->quarantine);
+    pthread_mutex_unlock(&xen->lock);
+    return is_left;
+}
+
+void xshm_xen_mem_orphan(xshm_xen_t *xen, uint32_t domid)
+{
+    xshm_xen_mem_t *mem;
+
+    pthread_mutex_lock(&xen->lock);
+    ucs_list_for_each(mem, &xen->quarantine, list) {
+        mem->is_orphan = mem->is_orphan || (mem->domid == domid);
+    }
+    pthread_mutex_unlock(&xen->lock);
+}
+
+void xshm_xen_mem_cleanup(xshm_xen_t *xen)
+{
+    xshm_xen_mem_t *mem;
+
+    while (!ucs_list_is_empty(&xen->quarantine)) {
+        mem = ucs_list_extract_head(&xen->quarantine, xshm_xen_mem_t, list);
+        xshm_xen_mem_free_granted(mem);
+    }
+}
+
+/* Copy the references of all data pages from the first one, and that of the
+ * return page. They are used only after that. */
+static ucs_status_t xshm_xen_mem_read_refs(xshm_xen_t *xen, uint32_t domid,
+                                           uint32_t *refs, uint32_t num_pages,
+                                           uint32_t *return_ref_p)
+{
+    const volatile xshm_abi_data_t *data;
+    const volatile uint32_t        *page_refs;
+    uint32_t                        i;
+
+    data = xengnttab_map_domain_grant_refs(xen->gnttab, 1, domid, refs,
+                                           PROT_READ);
+    if (data == NULL) {
+        return UCS_ERR_INVALID_PARAM;
+    }
+
+    page_refs     = (const volatile uint32_t *)((const volatile char *)data +
+                                            XSHM_ABI_PAGE_REF_OFFSET);
+    *return_ref_p = data->return_ref;
+    for (i = 1; i < num_pages; ++i) {
+        refs[i] = page_refs[i - 1];
+    }
+
+    xengnttab_unmap(xen->gnttab, (void *)(uintptr_t)data, 1);
+    return UCS_OK;
+}
+
+static ucs_status_t xshm_xen_mem_map_refs(xshm_xen_mem_t *mem, uint32_t *refs,
+                                          uint32_t num_pages,
+                                          uint32_t return_ref)
+{
+    xengnttab_handle *gnttab = mem->xen->gnttab;
+
+    mem->super.data =
+            xengnttab_map_domain_grant_refs(gnttab, num_pages, mem->domid, refs,
+                                            PROT_READ);
+    if (mem->super.data == NULL) {
+        return UCS_ERR_INVALID_PARAM;
+    }
+
+    /* When this process dies, the kernel clears the byte that says it lives */
+    mem->super.ret =
+            xengnttab_map_grant_ref_notify(gnttab, mem->domid, return_ref,
+                                           PROT_READ | PROT_WRITE,
+                                           offsetof(xshm_abi_return_t, live),
+                                           UINT32_MAX);
+    if (mem->super.ret == NULL) {
+        xengnttab_unmap(gnttab, mem->super.data, num_pages);
+        return UCS_ERR_INVALID_PARAM;
+    }
+
+    (void)madvise(mem->super.data, mem->super.data_size, MADV_DONTFORK);
+    (void)madvise(mem->super.ret, XSHM_ABI_RETURN_SIZE, MADV_DONTFORK);
+    return UCS_OK;
+}
+
+static ucs_status_t xshm_xen_mem_map_all(xshm_xen_mem_t *mem, uint32_t gref)
+{
+    uint32_t num_pages = (uint32_t)(mem->super.data_size / XSHM_ABI_PAGE_SIZE);
+    uint32_t return_ref;
+    ucs_status_t status;
+    uint32_t    *refs;
+
+    refs = malloc(num_pages * sizeof(*refs));
+    if (refs == NULL) {
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    refs[0] = gref;
+    status  = xshm_xen_mem_read_refs(mem->xen, mem->domid, refs, num_pages,
+                                     &return_ref);
+    if (status == UCS_OK) {
+        status = xshm_xen_mem_map_refs(mem, refs, num_pages, return_ref);
+    }
+
+    free(refs);
+    return status;
+}
+
+ucs_status_t xshm_xen_mem_map(xshm_xen_t *xen, uint32_t domid, uint32_t gref,
+                              size_t data_size, xshm_mem_t **mem_p)
+{
+    xshm_xen_mem_t *mem;
+    ucs_status_t    status;
+
+    mem = xshm_xen_mem_new(xen, domid, data_size);
+    if (mem == NULL) {
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    status = xshm_xen_mem_map_all(mem, gref);
+    if (status != UCS_OK) {
+        ucs_debug("xshm: cannot map %zu bytes that domain %u grants by %u: %m",
+                  data_size, domid, gref);
+        free(mem);
+        return status;
+    }
+
+    *mem_p = &mem->super;
+    return UCS_OK;
+}

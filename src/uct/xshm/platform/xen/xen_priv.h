@@ -1,0 +1,234 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifndef XSHM_XEN_PRIV_H_
+#define XSHM_XEN_PRIV_H_
+
+#include "xen_store.h"
+#include "xen_wire.h"
+
+#include <ucs/datastruct/list.h>
+
+#include <pthread.h>
+#include <xengnttab.h>
+
+/**
+ * What the files of this platform share.
+ *
+ * Threads: all belongs to the service, but for what the lock protects.
+ */
+
+/** State of the platform in this process */
+typedef struct xshm_xen {
+    xshm_platform_t   super;
+    xshm_xen_store_t  store;
+    xengnttab_handle *gnttab;      /**< Maps what peers grant */
+    int               gntalloc_fd; /**< Grants pages to peers */
+    int               epoll_fd;
+    int               kick_fd;      /**< Another thread wants something */
+    uint32_t          next_request; /**< Number of the next request */
+    uint64_t          next_scan;    /**< Milliseconds */
+    uint64_t          next_listen;  /**< When to try to listen again, if
+                                         is_deaf, milliseconds */
+    int               is_deaf;      /**< No requests are heard of */
+    int               is_short;     /**< Watches have run out */
+    ucs_list_link_t   domains;
+    ucs_list_link_t   refusals; /**< Nodes that refuse a request */
+    unsigned          num_refusals;
+
+    pthread_mutex_t     lock; /**< Protects what follows */
+    pthread_cond_t      cond; /**< A lookup has an answer */
+    xshm_xen_dev_addr_t addr;
+    ucs_list_link_t     lookups;    /**< Virtual machines that were asked for */
+    ucs_list_link_t     quarantine; /**< Memory that a peer has still mapped */
+} xshm_xen_t;
+
+
+/** Another virtual machine with which there are, or were, channels */
+typedef struct xshm_xen_domain {
+    ucs_list_link_t list;
+    uint32_t        domid;
+    int             is_watched;  /**< Its end is told by a watch */
+    int             is_prepared; /**< The folder for requests to it is there */
+    uint64_t        next_check;  /**< Else: when to look, milliseconds */
+    ucs_list_link_t conns;
+    char            identity[XSHM_XEN_VALUE_MAX]; /**< Or empty */
+} xshm_xen_domain_t;
+
+
+/** Memory of a channel */
+typedef struct xshm_xen_mem {
+    xshm_mem_t      super;
+    ucs_list_link_t list; /**< In the quarantine */
+    xshm_xen_t     *xen;
+    uint32_t        domid;      /**< The other machine */
+    int             is_ours;    /**< Granted by this machine, not mapped */
+    int             is_asked;   /**< The peer was told of it */
+    int             is_orphan;  /**< The peer's machine is gone */
+    uint32_t        gref;       /**< Of the first data page */
+    uint64_t        data_index; /**< In gntalloc, if ours */
+    uint64_t        ret_index;
+} xshm_xen_mem_t;
+
+
+typedef enum {
+    XSHM_XEN_CONN_WAITING,  /**< Sender: the request is yet to be written */
+    XSHM_XEN_CONN_ASKING,   /**< Sender: the request is there */
+    XSHM_XEN_CONN_OFFERED,  /**< Receiver: asked, not answered */
+    XSHM_XEN_CONN_ACCEPTED, /**< Mapped */
+    XSHM_XEN_CONN_CLOSED    /**< Ended: in no list any more */
+} xshm_xen_conn_state_t;
+
+
+/** One end of a channel */
+typedef struct xshm_xen_conn {
+    xshm_conn_t           super;
+    ucs_list_link_t       list; /**< In xshm_xen_domain_t::conns */
+    xshm_xen_domain_t    *domain;
+    xshm_xen_conn_state_t state;
+    xshm_xen_mem_t       *mem;
+    xshm_request_t        request;
+    uint32_t              gref;     /**< Receiver: what is offered */
+    uint64_t              deadline; /**< Sender: when to give up, ms */
+    uint64_t              next_try; /**< Sender: when to write, ms */
+    char                  name[XSHM_XEN_NAME_MAX];
+} xshm_xen_conn_t;
+
+
+/** Time in milliseconds, of a clock that only goes forward */
+uint64_t xshm_xen_now_ms(void);
+
+/** The same in seconds since the kernel's start, as it stands in nodes */
+uint32_t xshm_xen_now_s(void);
+
+/** Let events of the store wake the service. It has another descriptor each
+ *  time it is opened; the old one has left the set by being closed. */
+ucs_status_t xshm_xen_poll_store(xshm_xen_t *xen);
+
+/** Let the service thread call dispatch soon. Any thread. */
+void xshm_xen_kick(xshm_xen_t *xen);
+
+
+/* Memory: xen_mem.c */
+
+/** See xshm_platform_ops_t::mem_alloc */
+ucs_status_t xshm_xen_mem_alloc(xshm_platform_t *platform, const void *dev_addr,
+                                size_t data_size, xshm_mem_t **mem_p);
+
+/** See xshm_platform_ops_t::mem_free */
+void xshm_xen_mem_free(xshm_mem_t *mem);
+
+/**
+ * Map what a peer grants.
+ *
+ * @param [in] domid      Its domain: a grant of another one is not mapped.
+ * @param [in] gref       Reference of the first data page.
+ * @param [in] data_size  Length of the data pages, bytes.
+ */
+ucs_status_t xshm_xen_mem_map(xshm_xen_t *xen, uint32_t domid, uint32_t gref,
+                              size_t data_size, xshm_mem_t **mem_p);
+
+/** Free what peers have unmapped in the meantime.
+ *  @return Zero if nothing is left. */
+int xshm_xen_mem_release(xshm_xen_t *xen);
+
+/** A domain is gone: what it had mapped is free */
+void xshm_xen_mem_orphan(xshm_xen_t *xen, uint32_t domid);
+
+/** Free all that is left (at the end) */
+void xshm_xen_mem_cleanup(xshm_xen_t *xen);
+
+
+/* Finding machines: xen_reach.c */
+
+/** See xshm_platform_ops_t::get_dev_addr */
+void xshm_xen_get_dev_addr(const xshm_platform_t *platform, void *dev_addr);
+
+/** See xshm_platform_ops_t::is_reachable */
+int xshm_xen_is_reachable(const xshm_platform_t *platform,
+                          const void            *dev_addr);
+
+/** Read the own domain id, and tell other machines who this one is.
+ *  @return UCS_ERR_CANCELED if the domain id was another one before. */
+ucs_status_t xshm_xen_publish(xshm_xen_t *xen);
+
+/** Answer the lookups that wait */
+void xshm_xen_answer_lookups(xshm_xen_t *xen);
+
+/** Forget what was found out about a domain, or about all (UINT32_MAX) */
+void xshm_xen_forget_lookups(xshm_xen_t *xen, uint32_t domid);
+
+/** Free all lookups (at the end) */
+void xshm_xen_reach_cleanup(xshm_xen_t *xen);
+
+/** Own domain id */
+uint32_t xshm_xen_domid(const xshm_xen_t *xen);
+
+
+/* Other machines: xen_domain.c */
+
+/** Find a domain, or note it. @return NULL: no memory. */
+xshm_xen_domain_t *xshm_xen_domain_get(xshm_xen_t *xen, uint32_t domid);
+
+/** Find a domain that was noted, or NULL */
+xshm_xen_domain_t *xshm_xen_domain_find(xshm_xen_t *xen, uint32_t domid);
+
+/** Is it still there, and the same machine? If not, its channels end. */
+void xshm_xen_domain_check(xshm_xen_t *xen, xshm_xen_domain_t *domain);
+
+/** Learn of its end from now on */
+void xshm_xen_domain_watch(xshm_xen_t *xen, xshm_xen_domain_t *domain);
+
+/** End all channels with it */
+void xshm_xen_domain_fail(xshm_xen_t *xen, xshm_xen_domain_t *domain);
+
+/** Listen to requests, and watch all domains that were watched before; after
+ *  the store was opened */
+ucs_status_t xshm_xen_listen(xshm_xen_t *xen);
+
+/** Open the store and listen, after it was closed by an error */
+void xshm_xen_listen_again(xshm_xen_t *xen);
+
+/** Free all domains (at the end) */
+void xshm_xen_domain_cleanup(xshm_xen_t *xen);
+
+
+/* Channels: xen_conn.c */
+
+/** See xshm_platform_ops_t */
+ucs_status_t xshm_xen_connect(xshm_platform_t *platform, const void *dev_addr,
+                              const xshm_request_t *request, xshm_mem_t *mem,
+                              void *owner, xshm_conn_t **conn_p);
+ucs_status_t
+     xshm_xen_map(xshm_conn_t *conn, size_t data_size, xshm_mem_t **mem_p);
+void xshm_xen_accept(xshm_conn_t *conn);
+void xshm_xen_refuse(xshm_conn_t *conn, xshm_reason_t reason);
+void xshm_xen_disconnect(xshm_conn_t *conn);
+
+/** End a channel, and tell its owner */
+void xshm_xen_conn_report(xshm_xen_conn_t *conn, xshm_reason_t reason,
+                          uint32_t version);
+
+/** A request of a peer has appeared, changed, or gone */
+void xshm_xen_handle_request(xshm_xen_t *xen, const xshm_xen_path_t *path);
+
+/** A peer has refused a request of ours */
+void xshm_xen_handle_refusal(xshm_xen_t *xen, const xshm_xen_path_t *path);
+
+/**
+ * Look at everything that nobody tells of: answers, ends of processes, what is
+ * to be tried again.
+ *
+ * @return Milliseconds until it wants to be called again, or -1.
+ */
+int xshm_xen_scan(xshm_xen_t *xen);
+
+/** Remove what requests and refusals a process that died has left */
+void xshm_xen_collect_garbage(xshm_xen_t *xen);
+
+/** Remove all refusals (at the end) */
+void xshm_xen_refusal_cleanup(xshm_xen_t *xen);
+
+#endif

@@ -1,0 +1,325 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#include "xen_priv.h"
+#include "../bootid.h"
+
+#include <ucs/debug/log.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/*
+ * Xenstore is per host. So a machine whose identity our xenstore shows, at the
+ * domain id that it claims, is on this host.
+ */
+
+/* Longest time that is_reachable waits for xenstore, once for each machine.
+ * The service may have a hundred channels to set up first. */
+#define XSHM_XEN_LOOKUP_TIMEOUT 10 /* seconds */
+
+/* The two halves of an identity are independent numbers */
+#define XSHM_XEN_IDENTITY_SALT 0x78656e00u
+
+
+typedef enum {
+    XSHM_XEN_LOOKUP_ASKED,
+    XSHM_XEN_LOOKUP_YES,
+    XSHM_XEN_LOOKUP_NO,
+    XSHM_XEN_LOOKUP_FORGOTTEN
+} xshm_xen_lookup_state_t;
+
+
+/* A machine that was asked for. Lives as long as the platform. */
+typedef struct xshm_xen_lookup {
+    ucs_list_link_t         list;
+    xshm_xen_dev_addr_t     addr;
+    xshm_xen_lookup_state_t state;
+} xshm_xen_lookup_t;
+
+
+void xshm_xen_get_dev_addr(const xshm_platform_t *platform, void *dev_addr)
+{
+    xshm_xen_t *xen = (xshm_xen_t *)platform;
+
+    pthread_mutex_lock(&xen->lock);
+    memcpy(dev_addr, &xen->addr, sizeof(xen->addr));
+    pthread_mutex_unlock(&xen->lock);
+}
+
+uint32_t xshm_xen_domid(const xshm_xen_t *xen)
+{
+    return xen->addr.domid;
+}
+
+static ucs_status_t xshm_xen_get_identity(uint8_t *identity)
+{
+    uint64_t half;
+    unsigned i;
+
+    for (i = 0; i < XSHM_XEN_IDENTITY_SIZE / sizeof(half); ++i) {
+        if (!xshm_boot_id_hash(XSHM_XEN_IDENTITY_SALT + i, &half)) {
+            ucs_error("xshm: cannot read the kernel's boot id: %m. /proc must "
+                      "be mounted");
+            return UCS_ERR_IO_ERROR;
+        }
+
+        memcpy(identity + (i * sizeof(half)), &half, sizeof(half));
+    }
+
+    return UCS_OK;
+}
+
+static ucs_status_t xshm_xen_read_domid(xshm_xen_t *xen, uint16_t *domid_p)
+{
+    char *value, *end;
+    long  domid;
+
+    value = xshm_xen_store_read(&xen->store, "domid");
+    if (value == NULL) {
+        ucs_error("xshm: cannot read this machine's domain id from xenstore: "
+                  "%m");
+        return UCS_ERR_IO_ERROR;
+    }
+
+    domid = strtol(value, &end, 10);
+    if ((end == value) || (domid < 0) || (domid > XSHM_XEN_DOMID_MAX)) {
+        ucs_error("xshm: xenstore says that this machine's domain id is "
+                  "\"%s\", which is no domain id",
+                  value);
+        free(value);
+        return UCS_ERR_IO_ERROR;
+    }
+
+    free(value);
+    *domid_p = (uint16_t)domid;
+    return UCS_OK;
+}
+
+/* All processes of this machine write the same. Who may read it is set before
+ * the value is there, so that a process that dies in between leaves nothing
+ * that looks done. */
+static ucs_status_t
+xshm_xen_write_identity(xshm_xen_t *xen, const xshm_xen_dev_addr_t *addr)
+{
+    char  value[XSHM_XEN_VALUE_MAX];
+    char *present;
+    int   is_done;
+
+    xshm_xen_identity_format(value, addr->identity);
+    present = xshm_xen_store_read(&xen->store, XSHM_XEN_ID_PATH);
+    is_done = (present != NULL) && !strcmp(present, value);
+    free(present);
+    if (is_done) {
+        return UCS_OK;
+    }
+
+    if (!xshm_xen_store_share(&xen->store, addr->domid, XSHM_XEN_ID_PATH,
+                              XSHM_XEN_STORE_ALL) ||
+        !xshm_xen_store_write(&xen->store, XSHM_XEN_ID_PATH, value)) {
+        ucs_error("xshm: cannot write the xenstore node " XSHM_XEN_ID_PATH
+                  ": %m. If there is no room, this machine has used up its "
+                  "nodes (xenstored's quota, 1000 by default)");
+        return UCS_ERR_IO_ERROR;
+    }
+
+    return UCS_OK;
+}
+
+ucs_status_t xshm_xen_publish(xshm_xen_t *xen)
+{
+    xshm_xen_dev_addr_t addr;
+    ucs_status_t        status;
+    uint16_t            domid;
+    int                 has_moved;
+
+    status = xshm_xen_read_domid(xen, &domid);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    addr.domid = domid;
+    status     = xshm_xen_get_identity(addr.identity);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    status = xshm_xen_write_identity(xen, &addr);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    pthread_mutex_lock(&xen->lock);
+    has_moved = xen->addr.domid != addr.domid;
+    xen->addr = addr;
+    pthread_mutex_unlock(&xen->lock);
+    return has_moved ? UCS_ERR_CANCELED : UCS_OK;
+}
+
+/* Under the lock */
+static xshm_xen_lookup_t *
+xshm_xen_lookup_find(xshm_xen_t *xen, const xshm_xen_dev_addr_t *addr)
+{
+    xshm_xen_lookup_t *lookup;
+
+    ucs_list_for_each(lookup, &xen->lookups, list) {
+        if (!memcmp(&lookup->addr, addr, sizeof(*addr))) {
+            return lookup;
+        }
+    }
+
+    return NULL;
+}
+
+/* Under the lock. @return NULL: no memory. */
+static xshm_xen_lookup_t *
+xshm_xen_lookup_get(xshm_xen_t *xen, const xshm_xen_dev_addr_t *addr)
+{
+    xshm_xen_lookup_t *lookup = xshm_xen_lookup_find(xen, addr);
+
+    if (lookup != NULL) {
+        return lookup;
+    }
+
+    lookup = calloc(1, sizeof(*lookup));
+    if (lookup == NULL) {
+        ucs_error("xshm: cannot allocate %zu bytes to find a peer",
+                  sizeof(*lookup));
+        return NULL;
+    }
+
+    lookup->addr  = *addr;
+    lookup->state = XSHM_XEN_LOOKUP_FORGOTTEN;
+    ucs_list_add_tail(&xen->lookups, &lookup->list);
+    return lookup;
+}
+
+/* Under the lock, which is released while waiting */
+static int xshm_xen_lookup_wait(xshm_xen_t *xen, xshm_xen_lookup_t *lookup)
+{
+    struct timespec deadline;
+    int             ret = 0;
+
+    if (lookup->state == XSHM_XEN_LOOKUP_FORGOTTEN) {
+        lookup->state = XSHM_XEN_LOOKUP_ASKED;
+        xshm_xen_kick(xen);
+    }
+
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += XSHM_XEN_LOOKUP_TIMEOUT;
+    while ((lookup->state == XSHM_XEN_LOOKUP_ASKED) && (ret == 0)) {
+        ret = pthread_cond_timedwait(&xen->cond, &xen->lock, &deadline);
+    }
+
+    if (lookup->state == XSHM_XEN_LOOKUP_ASKED) {
+        ucs_warn("xshm: xenstore has not answered in %d seconds whether domain "
+                 "%u is on this host: it is taken for unreachable",
+                 XSHM_XEN_LOOKUP_TIMEOUT, lookup->addr.domid);
+    }
+
+    return lookup->state == XSHM_XEN_LOOKUP_YES;
+}
+
+int xshm_xen_is_reachable(const xshm_platform_t *platform, const void *dev_addr)
+{
+    xshm_xen_t         *xen = (xshm_xen_t *)platform;
+    xshm_xen_lookup_t  *lookup;
+    xshm_xen_dev_addr_t addr;
+    int                 is_reachable = 0;
+
+    memcpy(&addr, dev_addr, sizeof(addr));
+    pthread_mutex_lock(&xen->lock);
+    if ((addr.domid != xen->addr.domid) && (addr.domid <= XSHM_XEN_DOMID_MAX)) {
+        lookup       = xshm_xen_lookup_get(xen, &addr);
+        is_reachable = (lookup != NULL) && xshm_xen_lookup_wait(xen, lookup);
+    }
+    pthread_mutex_unlock(&xen->lock);
+    return is_reachable;
+}
+
+static int xshm_xen_is_on_host(xshm_xen_t *xen, const xshm_xen_dev_addr_t *addr)
+{
+    char  path[XSHM_XEN_PATH_MAX], expected[XSHM_XEN_VALUE_MAX];
+    char *value;
+    int   is_equal;
+
+    snprintf(path, sizeof(path), XSHM_XEN_DOMAIN_FMT XSHM_XEN_ID_PATH,
+             addr->domid);
+    xshm_xen_identity_format(expected, addr->identity);
+    value = xshm_xen_store_read(&xen->store, path);
+    if (value == NULL) {
+        ucs_debug("xshm: domain %u is not on this host, or has no xshm: "
+                  "cannot read %s: %m",
+                  addr->domid, path);
+        return 0;
+    }
+
+    is_equal = !strcmp(value, expected);
+    if (!is_equal) {
+        ucs_debug("xshm: the peer is not on this host: domain %u is another "
+                  "machine here (%s instead of %s)",
+                  addr->domid, value, expected);
+    }
+
+    free(value);
+    return is_equal;
+}
+
+/* Under the lock */
+static xshm_xen_lookup_t *xshm_xen_lookup_next(xshm_xen_t *xen)
+{
+    xshm_xen_lookup_t *lookup;
+
+    ucs_list_for_each(lookup, &xen->lookups, list) {
+        if (lookup->state == XSHM_XEN_LOOKUP_ASKED) {
+            return lookup;
+        }
+    }
+
+    return NULL;
+}
+
+void xshm_xen_answer_lookups(xshm_xen_t *xen)
+{
+    xshm_xen_lookup_t *lookup;
+    int                is_on_host;
+
+    pthread_mutex_lock(&xen->lock);
+    while ((lookup = xshm_xen_lookup_next(xen)) != NULL) {
+        /* It stays, and its address does not change */
+        pthread_mutex_unlock(&xen->lock);
+        is_on_host = xshm_xen_is_on_host(xen, &lookup->addr);
+        pthread_mutex_lock(&xen->lock);
+        lookup->state = is_on_host ? XSHM_XEN_LOOKUP_YES : XSHM_XEN_LOOKUP_NO;
+    }
+    pthread_cond_broadcast(&xen->cond);
+    pthread_mutex_unlock(&xen->lock);
+}
+
+void xshm_xen_forget_lookups(xshm_xen_t *xen, uint32_t domid)
+{
+    xshm_xen_lookup_t *lookup;
+
+    pthread_mutex_lock(&xen->lock);
+    ucs_list_for_each(lookup, &xen->lookups, list) {
+        if ((lookup->state != XSHM_XEN_LOOKUP_ASKED) &&
+            ((domid == UINT32_MAX) || (lookup->addr.domid == domid))) {
+            lookup->state = XSHM_XEN_LOOKUP_FORGOTTEN;
+        }
+    }
+    pthread_mutex_unlock(&xen->lock);
+}
+
+void xshm_xen_reach_cleanup(xshm_xen_t *xen)
+{
+    xshm_xen_lookup_t *lookup, *tmp;
+
+    ucs_list_for_each_safe(lookup, tmp, &xen->lookups, list) {
+        free(lookup);
+    }
+}
