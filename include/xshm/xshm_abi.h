@@ -109,6 +109,23 @@ typedef union xshm_abi_record {
 
 
 /**
+ * One side's state for sleeping and waking up, in a line of its own, which that
+ * side alone writes. A receiver sleeps until there is a message, a sender until
+ * there is room.
+ */
+typedef struct xshm_abi_wake {
+    uint32_t sleeps;   /**< Grows at each change; odd: this side sleeps */
+    uint32_t port;     /**< Event port, zero: none yet (Xen) */
+    uint32_t wants;    /**< Not zero: wants to be woken from now on. Another
+                            number each time that it begins to. */
+    uint32_t notifies; /**< The other side's `wants` that this side has taken
+                            note of: since then it looks at `sleeps` after all
+                            that it publishes */
+    uint8_t  unused[48];
+} xshm_abi_wake_t;
+
+
+/**
  * Start of the data pages, written by the sender.
  */
 typedef struct xshm_abi_data {
@@ -121,10 +138,8 @@ typedef struct xshm_abi_data {
     uint32_t return_ref;  /**< Reference of the return page (Xen) */
     uint8_t  unused0[40];
 
-    /* Line 1: the sender's state, for waking up (reserved, zero) */
-    uint32_t room_wait; /**< Counts the times the sender waits for room */
-    uint32_t port;      /**< Event port, zero: none yet */
-    uint8_t  unused1[56];
+    /* Line 1 */
+    xshm_abi_wake_t wake; /**< The sender sleeps until there is room */
 
     /* Line 2: is cleared by the kernel when the sender dies (Xen) */
     uint8_t live; /**< Not zero while the sender lives */
@@ -142,10 +157,8 @@ typedef struct xshm_abi_return {
     uint32_t consumed; /**< Lines consumed since the start, modulo 2^32 */
     uint8_t  unused0[60];
 
-    /* Line 1: the receiver's state, for waking up (reserved, zero) */
-    uint32_t sleeps; /**< Counts the times the receiver goes to sleep */
-    uint32_t port;   /**< Event port, zero: none yet */
-    uint8_t  unused1[56];
+    /* Line 1 */
+    xshm_abi_wake_t wake; /**< The receiver sleeps until there is a message */
 
     /* Line 2: is cleared by the kernel when the receiver dies (Xen) */
     uint8_t live;     /**< Not zero while the receiver has mapped the channel */
@@ -169,6 +182,12 @@ XSHM_ABI_ASSERT_OFFSET(xshm_abi_record_t, type, 4);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_record_t, id, 5);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_record_t, lap, 6);
 
+XSHM_ABI_ASSERT(sizeof(xshm_abi_wake_t) == XSHM_ABI_LINE_SIZE);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_wake_t, sleeps, 0);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_wake_t, port, 4);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_wake_t, wants, 8);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_wake_t, notifies, 12);
+
 XSHM_ABI_ASSERT(sizeof(xshm_abi_data_t) == XSHM_ABI_PAGE_REF_OFFSET);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, magic, 0);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, version, 4);
@@ -176,14 +195,12 @@ XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, ring_size, 8);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, max_payload, 12);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, num_pages, 16);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, return_ref, 20);
-XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, room_wait, 64);
-XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, port, 68);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, wake, 64);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, live, 128);
 
 XSHM_ABI_ASSERT(sizeof(xshm_abi_return_t) == 3 * XSHM_ABI_LINE_SIZE);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, consumed, 0);
-XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, sleeps, 64);
-XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, port, 68);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, wake, 64);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, live, 128);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, was_live, 129);
 

@@ -80,6 +80,12 @@ ucs_config_field_t xshm_iface_config_table[] = {
      "a list as in \"2,3\", or all but those of a list as in \"^4,5\".",
      ucs_offsetof(xshm_iface_config_t, allow), UCS_CONFIG_TYPE_ALLOW_LIST},
 
+    {"SPIN", "20us",
+     "Time for which an interface that had messages says that it is busy when\n"
+     "it is asked to sleep. A message that comes in this time needs no system\n"
+     "call of either side.",
+     ucs_offsetof(xshm_iface_config_t, spin), UCS_CONFIG_TYPE_TIME},
+
     {NULL}
 };
 /* clang-format on */
@@ -147,6 +153,7 @@ xshm_iface_query(uct_iface_h tl_iface, uct_iface_attr_t *attr)
     attr->overhead            = XSHM_IFACE_OVERHEAD;
     attr->latency             = ucs_linear_func_make(XSHM_IFACE_LATENCY, 0);
     attr->bandwidth.dedicated = XSHM_IFACE_BANDWIDTH;
+    attr->cap.event_flags     = xshm_event_flags(iface);
     return UCS_OK;
 }
 
@@ -496,6 +503,10 @@ static UCS_F_NOINLINE unsigned xshm_iface_progress_slow(xshm_iface_t *iface)
     unsigned count = 0;
 
     iface->work = 0;
+    if (work & XSHM_IFACE_WORK_ARMED) {
+        xshm_event_disarm(iface);
+    }
+
     if (iface->mailbox->has_events) {
         count += xshm_iface_handle_events(iface);
     }
@@ -572,26 +583,24 @@ static void xshm_iface_release_desc(uct_recv_desc_t *self, void *desc)
 static void xshm_iface_close(uct_iface_h tl_iface);
 
 static uct_iface_ops_t xshm_iface_ops = {
-        .ep_am_short            = xshm_ep_am_short,
-        .ep_am_short_iov        = xshm_ep_am_short_iov,
-        .ep_am_bcopy            = xshm_ep_am_bcopy,
-        .ep_am_zcopy            = xshm_ep_am_zcopy,
-        .ep_pending_add         = xshm_ep_pending_add,
-        .ep_pending_purge       = xshm_ep_pending_purge,
-        .ep_flush               = xshm_ep_flush,
-        .ep_fence               = xshm_ep_fence,
-        .ep_check               = xshm_ep_check,
-        .ep_create              = UCS_CLASS_NEW_FUNC_NAME(xshm_ep_t),
-        .ep_destroy             = UCS_CLASS_DELETE_FUNC_NAME(xshm_ep_t),
-        .iface_flush            = xshm_iface_flush,
-        .iface_fence            = uct_base_iface_fence,
-        .iface_progress_enable  = uct_base_iface_progress_enable,
-        .iface_progress_disable = uct_base_iface_progress_disable,
-        .iface_progress         = xshm_iface_progress,
-        .iface_event_fd_get     = (uct_iface_event_fd_get_func_t)
-                ucs_empty_function_return_unsupported,
-        .iface_event_arm = (uct_iface_event_arm_func_t)
-                ucs_empty_function_return_unsupported,
+        .ep_am_short              = xshm_ep_am_short,
+        .ep_am_short_iov          = xshm_ep_am_short_iov,
+        .ep_am_bcopy              = xshm_ep_am_bcopy,
+        .ep_am_zcopy              = xshm_ep_am_zcopy,
+        .ep_pending_add           = xshm_ep_pending_add,
+        .ep_pending_purge         = xshm_ep_pending_purge,
+        .ep_flush                 = xshm_ep_flush,
+        .ep_fence                 = xshm_ep_fence,
+        .ep_check                 = xshm_ep_check,
+        .ep_create                = UCS_CLASS_NEW_FUNC_NAME(xshm_ep_t),
+        .ep_destroy               = UCS_CLASS_DELETE_FUNC_NAME(xshm_ep_t),
+        .iface_flush              = xshm_iface_flush,
+        .iface_fence              = uct_base_iface_fence,
+        .iface_progress_enable    = uct_base_iface_progress_enable,
+        .iface_progress_disable   = uct_base_iface_progress_disable,
+        .iface_progress           = xshm_iface_progress,
+        .iface_event_fd_get       = xshm_event_fd_get,
+        .iface_event_arm          = xshm_event_arm,
         .iface_close              = xshm_iface_close,
         .iface_query              = xshm_iface_query,
         .iface_get_device_address = xshm_iface_get_device_address,
@@ -794,6 +803,7 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
                             ((config->copy_out == UCS_CONFIG_AUTO) &&
                              xshm_iface_platform(self)->ops->is_foreign);
 
+    xshm_event_init(&self->events, config->spin);
     xshm_pollset_init(&self->pollset);
     kh_init_inplace(xshm_peers, &self->peers);
     ucs_list_head_init(&self->blocked);
@@ -850,6 +860,7 @@ static UCS_CLASS_CLEANUP_FUNC(xshm_iface_t)
               self, self->num_yields, self->num_violations,
               self->mailbox->num_refused);
 
+    xshm_event_cleanup(&self->events);
     xshm_pollset_cleanup(&self->pollset);
     kh_destroy_inplace(xshm_peers, &self->peers);
     xshm_mailbox_put(self->mailbox);

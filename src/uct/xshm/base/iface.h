@@ -6,6 +6,7 @@
 #ifndef XSHM_IFACE_H_
 #define XSHM_IFACE_H_
 
+#include "event.h"
 #include "pollset.h"
 #include "../channel/tx.h"
 #include "../service/mailbox.h"
@@ -24,7 +25,8 @@ typedef struct xshm_peer xshm_peer_t;
 enum {
     XSHM_IFACE_WORK_PENDING = 1u << 0, /**< Endpoints wait for room */
     XSHM_IFACE_WORK_ENDED   = 1u << 1, /**< Receiving channels have ended */
-    XSHM_IFACE_WORK_FAILED  = 1u << 2  /**< Endpoints have failed */
+    XSHM_IFACE_WORK_FAILED  = 1u << 2, /**< Endpoints have failed */
+    XSHM_IFACE_WORK_ARMED   = 1u << 3  /**< Peers may think that we sleep */
 };
 
 
@@ -55,6 +57,7 @@ typedef struct xshm_iface_config {
     ucs_on_off_auto_value_t copy_out;
     double                  linger;
     ucs_config_allow_list_t allow;
+    double                  spin;
 } xshm_iface_config_t;
 
 
@@ -63,6 +66,7 @@ typedef struct xshm_iface {
     uct_base_iface_t super;
     xshm_pollset_t   pollset;
     xshm_mailbox_t  *mailbox;
+    xshm_events_t    events;
     unsigned         work;       /**< XSHM_IFACE_WORK_xx */
     unsigned         idle_polls; /**< Empty calls of progress in a row */
     unsigned         rx_headroom;

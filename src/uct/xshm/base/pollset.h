@@ -52,6 +52,20 @@ void xshm_pollset_remove(xshm_pollset_t *set, xshm_rx_t *rx);
 /** Any channel of the set, or NULL if it is empty */
 xshm_rx_t *xshm_pollset_any(const xshm_pollset_t *set);
 
+/** Number of channels */
+static inline unsigned xshm_pollset_size(const xshm_pollset_t *set)
+{
+    return set->num_hot + set->num_cold;
+}
+
+/** A channel: first the hot ones, then the cold ones */
+static inline xshm_rx_t *
+xshm_pollset_get(const xshm_pollset_t *set, unsigned index)
+{
+    return (index < set->num_hot) ? set->hot[index] :
+                                    set->cold[index - set->num_hot].rx;
+}
+
 /** Find a channel that fails a test, or NULL */
 xshm_rx_t *
 xshm_pollset_find(const xshm_pollset_t *set, int (*match)(const xshm_rx_t *rx));

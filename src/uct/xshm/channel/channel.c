@@ -23,8 +23,17 @@ xshm_channel_closed(xshm_conn_t *conn, xshm_reason_t reason, uint32_t version)
     }
 }
 
-const xshm_platform_sink_t xshm_channel_sink = {.request =
-                                                        xshm_rx_handle_request,
-                                                .accepted =
-                                                        xshm_channel_accepted,
-                                                .closed = xshm_channel_closed};
+static void xshm_channel_attention(xshm_conn_t *conn)
+{
+    if (conn->is_sender) {
+        xshm_tx_handle_attention(conn->owner);
+    } else {
+        xshm_rx_handle_attention(conn->owner);
+    }
+}
+
+const xshm_platform_sink_t xshm_channel_sink = {
+        .request   = xshm_rx_handle_request,
+        .accepted  = xshm_channel_accepted,
+        .closed    = xshm_channel_closed,
+        .attention = xshm_channel_attention};

@@ -5,6 +5,7 @@
 
 #include "rx.h"
 #include "../platform/fdset.h"
+#include "../service/barrier.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/sys/compiler.h>
@@ -21,6 +22,12 @@ typedef struct xshm_rx_layout {
     uint32_t num_pages;
 } xshm_rx_layout_t;
 
+
+/* The ring is the first in the channel's end */
+static void xshm_rx_hook(void *ring)
+{
+    xshm_sleeper_wake_peer(&ucs_container_of(ring, xshm_rx_t, ring)->sleeper);
+}
 
 static void xshm_rx_read_layout(const volatile xshm_abi_data_t *data,
                                 xshm_rx_layout_t               *layout)
@@ -83,6 +90,11 @@ static ucs_status_t xshm_rx_map(xshm_rx_t *rx, size_t data_size)
                       UCS_PTR_BYTE_OFFSET(rx->mem->data, XSHM_ABI_RING_OFFSET),
                       layout.ring_size, rx->mem->ret);
     rx->max_payload = layout.max_payload;
+    rx->ring.hook   = xshm_barrier_is_available() ? NULL : xshm_rx_hook;
+    xshm_sleeper_init(&rx->sleeper, rx->mailbox,
+                      &((xshm_abi_return_t *)rx->mem->ret)->wake,
+                      &((const xshm_abi_data_t *)rx->mem->data)->wake);
+    xshm_sleeper_set_conn(&rx->sleeper, rx->conn);
     return UCS_OK;
 }
 
@@ -164,6 +176,11 @@ void xshm_rx_handle_request(xshm_conn_t *conn, const xshm_request_t *request)
 void xshm_rx_handle_closed(xshm_rx_t *rx)
 {
     xshm_mailbox_post(rx->mailbox, &rx->event, XSHM_EVENT_RX_GONE);
+}
+
+void xshm_rx_handle_attention(xshm_rx_t *rx)
+{
+    xshm_sleeper_handle_attention(&rx->sleeper, &rx->ring.hook, xshm_rx_hook);
 }
 
 void xshm_rx_handle_event(xshm_rx_t *rx, unsigned flags)

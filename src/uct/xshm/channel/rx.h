@@ -6,6 +6,7 @@
 #ifndef XSHM_RX_H_
 #define XSHM_RX_H_
 
+#include "sleeper.h"
 #include "../ring/ring.h"
 #include "../service/mailbox.h"
 #include "../service/service.h"
@@ -18,8 +19,9 @@
  * Threads: the interface's thread, but for what is marked as the service's.
  */
 typedef struct xshm_rx {
-    xshm_ring_rx_t  ring;  /**< First, for the fast path */
-    xshm_event_t    event; /**< News from the service */
+    xshm_ring_rx_t  ring;    /**< First, for the fast path */
+    xshm_sleeper_t  sleeper; /**< We sleep until there are messages */
+    xshm_event_t    event;   /**< News from the service */
     xshm_mailbox_t *mailbox;
     xshm_mem_t     *mem;
     uint32_t        max_payload; /**< Longest message that was announced */
@@ -44,5 +46,8 @@ void xshm_rx_handle_request(xshm_conn_t *conn, const xshm_request_t *request);
 
 /** The sender is gone (service thread) */
 void xshm_rx_handle_closed(xshm_rx_t *rx);
+
+/** The sender asks to be woken, or not any more (service thread) */
+void xshm_rx_handle_attention(xshm_rx_t *rx);
 
 #endif

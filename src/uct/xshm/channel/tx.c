@@ -6,6 +6,7 @@
 #include "tx.h"
 #include "channel.h"
 #include "../platform/fdset.h"
+#include "../service/barrier.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/sys/compiler.h>
@@ -93,6 +94,20 @@ static void xshm_tx_do_connect(xshm_work_t *work)
     }
 }
 
+/* The ring is the first in the channel's end */
+static void xshm_tx_hook(void *ring)
+{
+    xshm_sleeper_wake_peer(&ucs_container_of(ring, xshm_tx_t, ring)->sleeper);
+}
+
+static void xshm_tx_init_sleeper(xshm_tx_t *tx)
+{
+    tx->ring.hook = xshm_barrier_is_available() ? NULL : xshm_tx_hook;
+    xshm_sleeper_init(&tx->sleeper, tx->mailbox,
+                      &((xshm_abi_data_t *)tx->mem->data)->wake,
+                      &((const xshm_abi_return_t *)tx->mem->ret)->wake);
+}
+
 ucs_status_t xshm_tx_open(xshm_tx_t *tx)
 {
     xshm_platform_t *platform = tx->mailbox->platform;
@@ -118,6 +133,7 @@ ucs_status_t xshm_tx_open(xshm_tx_t *tx)
     xshm_ring_tx_init(&tx->ring,
                       UCS_PTR_BYTE_OFFSET(tx->mem->data, XSHM_ABI_RING_OFFSET),
                       tx->ring_size, tx->dirty, tx->mem->ret);
+    xshm_tx_init_sleeper(tx);
 
     tx->state             = XSHM_TX_ASKING;
     tx->service.is_asking = 1;
@@ -215,9 +231,16 @@ void xshm_tx_close(xshm_tx_t *tx)
 void xshm_tx_handle_accepted(xshm_tx_t *tx)
 {
     xshm_tx_answered(tx);
+    xshm_sleeper_set_conn(&tx->sleeper, tx->service.conn);
     if (!tx->service.is_closed) {
         xshm_mailbox_post(tx->mailbox, &tx->event, XSHM_EVENT_ACCEPTED);
     }
+}
+
+void xshm_tx_handle_attention(xshm_tx_t *tx)
+{
+    xshm_sleeper_set_conn(&tx->sleeper, tx->service.conn);
+    xshm_sleeper_handle_attention(&tx->sleeper, &tx->ring.hook, xshm_tx_hook);
 }
 
 void xshm_tx_handle_closed(xshm_tx_t *tx, xshm_reason_t reason,

@@ -6,6 +6,7 @@
 #ifndef XSHM_TX_H_
 #define XSHM_TX_H_
 
+#include "sleeper.h"
 #include "../ring/ring.h"
 #include "../service/mailbox.h"
 #include "../service/service.h"
@@ -31,6 +32,7 @@ typedef enum {
 typedef struct xshm_tx {
     xshm_ring_tx_t    ring; /**< First, for the fast path */
     xshm_tx_state_t   state;
+    xshm_sleeper_t    sleeper; /**< We sleep until there is room */
     xshm_event_t      event;   /**< News from the service */
     xshm_mailbox_t   *mailbox; /**< Of the interface that sends */
     xshm_mem_t       *mem;
@@ -85,6 +87,9 @@ void xshm_tx_close(xshm_tx_t *tx);
 
 /** The peer has accepted (service thread) */
 void xshm_tx_handle_accepted(xshm_tx_t *tx);
+
+/** The receiver asks to be woken, or not any more (service thread) */
+void xshm_tx_handle_attention(xshm_tx_t *tx);
 
 /** The channel has ended (service thread) */
 void xshm_tx_handle_closed(xshm_tx_t *tx, xshm_reason_t reason,

@@ -24,8 +24,10 @@
  * peer has accepted or refused it, and nothing blocks.
  *
  * Threads: mem_alloc, mem_free, domain, get_dev_addr and is_reachable may be
- * called from any thread. All others, and all calls of the sink, belong to the service
- * thread.
+ * called from any thread; so may wake_open, wake_fd, wake_drain and wake_close,
+ * for one wake by one thread at a time, and notify, by the thread that the
+ * channel's end belongs to. All others, and all calls of the sink, belong to
+ * the service thread.
  */
 
 /** Longest device address that UCP 1.13 can pack (address format v1), bytes */
@@ -36,6 +38,9 @@
 
 typedef struct xshm_platform     xshm_platform_t;
 typedef struct xshm_platform_ops xshm_platform_ops_t;
+
+/** What wakes an interface: an object of the platform with a descriptor */
+typedef struct xshm_wake xshm_wake_t;
 
 
 /**
@@ -102,6 +107,13 @@ typedef struct xshm_platform_sink {
     /** The channel has ended or will not be; to be disconnected.
      *  @a version is the peer's, if the reason is VERSION. */
     void (*closed)(xshm_conn_t *conn, xshm_reason_t reason, uint32_t version);
+
+    /**
+     * The peer asks to look at `wants` in its line (xshm_abi_wake_t). If it is
+     * not zero, notify() wakes the peer from now on. May come more often than
+     * something has changed.
+     */
+    void (*attention)(xshm_conn_t *conn);
 } xshm_platform_sink_t;
 
 
@@ -189,6 +201,38 @@ struct xshm_platform_ops {
     /** Forget the channel, after its memory was unmapped if it was the peer's:
      *  the other side is told. @a conn is gone. */
     void (*disconnect)(xshm_conn_t *conn);
+
+    /*
+     * Sleeping and waking up. wake_open is NULL where the platform cannot do it:
+     * then the others are not called, and interfaces have no events.
+     */
+
+    /** Make something by which peers can wake one interface */
+    ucs_status_t (*wake_open)(xshm_platform_t *platform, xshm_wake_t **wake_p);
+
+    /** A descriptor that is readable after a peer has notified */
+    int (*wake_fd)(const xshm_wake_t *wake);
+
+    /** Make the descriptor unreadable until the next notification.
+     *  @return Not zero if there was one. */
+    int (*wake_drain)(xshm_wake_t *wake);
+
+    /** Close it. No connection with it is left, or all are without effect. */
+    void (*wake_close)(xshm_wake_t *wake);
+
+    /**
+     * Let the peer of an accepted connection look at this side's line: there
+     * its sink's `attention` is called, as soon as notify() of that side wakes
+     * @a wake. NULL: this side wants to be woken no more. Never fails: when
+     * the peer cannot be told, the connection ends.
+     */
+    void (*wake_attach)(xshm_conn_t *conn, xshm_wake_t *wake);
+
+    /**
+     * Wake the peer. Never blocks. Only after the sink's `attention` for this
+     * connection, and only by the thread that owns this end of the channel.
+     */
+    void (*notify)(xshm_conn_t *conn);
 };
 
 

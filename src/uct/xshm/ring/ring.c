@@ -81,6 +81,7 @@ void xshm_ring_tx_init(xshm_ring_tx_t *tx, void *ring, size_t size,
     tx->dirty     = dirty;
     tx->ret       = ret;
     tx->violation = 0;
+    tx->hook      = NULL;
     xshm_ring_tx_update_room(tx);
 }
 
@@ -197,6 +198,7 @@ void xshm_ring_rx_init(xshm_ring_rx_t *rx, const void *ring, size_t size,
     rx->lap        = XSHM_ABI_LAP_FIRST;
     rx->batch      = xshm_ring_batch(size);
     rx->ret        = ret;
+    rx->hook       = NULL;
 }
 
 void xshm_ring_rx_stop(xshm_ring_rx_t *rx)

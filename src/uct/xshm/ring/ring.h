@@ -64,6 +64,14 @@ typedef enum {
 } xshm_ring_peek_t;
 
 
+/**
+ * Called after each PUBLISH, or each GIVE_BACK, while the other side wants to be
+ * woken (sleep.h). There is none as long as nobody asked for it: then all that
+ * it costs is one test of a private word.
+ */
+typedef void (*xshm_ring_hook_t)(void *ring);
+
+
 /** Producer's side, in private memory */
 typedef struct xshm_ring_tx {
     uint8_t                 *pos;       /**< Next record's place */
@@ -73,11 +81,12 @@ typedef struct xshm_ring_tx {
     uint32_t                 produced;  /**< Lines written since the start */
     uint32_t                 num_dirty; /**< Bits set in dirty */
     uint16_t                 lap;       /**< Present lap */
-    uint8_t                 *base;      /**< Start of the ring */
-    uint64_t                *dirty;     /**< Bit for each line: it holds payload
+    xshm_ring_hook_t         hook;     /**< After PUBLISH; any thread sets it */
+    uint8_t                 *base;     /**< Start of the ring */
+    uint64_t                *dirty;    /**< Bit for each line: it holds payload
                                             where a header may be */
-    const xshm_abi_return_t *ret;       /**< The consumer writes here */
-    uint32_t                 consumed;  /**< Last checked value of theirs */
+    const xshm_abi_return_t *ret;      /**< The consumer writes here */
+    uint32_t                 consumed; /**< Last checked value of theirs */
     uint32_t                 num_lines; /**< Lines of the ring */
     int                      violation; /**< Consumer's count was wrong */
 } xshm_ring_tx_t;
@@ -93,6 +102,7 @@ typedef struct xshm_ring_rx {
     uint16_t           lap;        /**< Lap of the record to look at */
     const uint8_t     *base;       /**< Start of the ring */
     xshm_abi_return_t *ret;        /**< The producer reads here */
+    xshm_ring_hook_t   hook;       /**< After GIVE_BACK; any thread sets it */
 } xshm_ring_rx_t;
 
 
@@ -220,8 +230,9 @@ static inline void *xshm_ring_tx_reserve_line(xshm_ring_tx_t *tx)
 static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
                                         xshm_abi_record_t record)
 {
-    uint8_t *pos  = tx->pos;
-    uint8_t *next = pos + ((size_t)lines * XSHM_ABI_LINE_SIZE);
+    uint8_t         *pos  = tx->pos;
+    uint8_t         *next = pos + ((size_t)lines * XSHM_ABI_LINE_SIZE);
+    xshm_ring_hook_t hook;
 
     record.lap = tx->lap;
     if (xshm_ring_unlikely(next == tx->end)) {
@@ -239,6 +250,13 @@ static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
     tx->pos = next;
     tx->produced += lines;
     tx->room -= lines;
+
+    /* IS_HOOKED: after PUBLISH in the program's order, for ALL_THREADS */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    hook = __atomic_load_n(&tx->hook, __ATOMIC_RELAXED);
+    if (xshm_ring_unlikely(hook != NULL)) {
+        hook(tx);
+    }
 }
 
 /** Publish the record of one line whose room was reserved */
@@ -268,9 +286,18 @@ static inline void xshm_ring_tx_commit(xshm_ring_tx_t *tx, uint32_t lines,
 /** Tell the producer of all lines that were consumed */
 static inline void xshm_ring_rx_give_back(xshm_ring_rx_t *rx)
 {
+    xshm_ring_hook_t hook;
+
     rx->given_back = rx->consumed;
     /* GIVE_BACK: pairs with TAKE_BACK */
     __atomic_store_n(&rx->ret->consumed, rx->consumed, __ATOMIC_RELEASE);
+
+    /* IS_HOOKED: after GIVE_BACK in the program's order, for ALL_THREADS */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    hook = __atomic_load_n(&rx->hook, __ATOMIC_RELAXED);
+    if (xshm_ring_unlikely(hook != NULL)) {
+        hook(rx);
+    }
 }
 
 /**
@@ -321,6 +348,26 @@ static inline void xshm_ring_rx_release(xshm_ring_rx_t *rx, uint32_t lines)
     if (xshm_ring_unlikely((rx->consumed - rx->given_back) >= rx->batch)) {
         xshm_ring_rx_give_back(rx);
     }
+}
+
+/**
+ * Is there nothing to read? Gives back everything that was consumed, as
+ * @ref xshm_ring_rx_peek does.
+ */
+static inline int xshm_ring_rx_is_empty(xshm_ring_rx_t *rx)
+{
+    xshm_abi_record_t record;
+
+    /* SEE: only whether; the next peek reads it */
+    record.word = __atomic_load_n((const uint64_t *)rx->pos, __ATOMIC_ACQUIRE);
+    if (record.lap == rx->lap) {
+        return 0;
+    }
+
+    if (rx->consumed != rx->given_back) {
+        xshm_ring_rx_give_back(rx);
+    }
+    return 1;
 }
 
 /** Payload of the record that was looked at, in memory that the producer may

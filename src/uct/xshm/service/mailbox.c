@@ -4,13 +4,16 @@
  */
 
 #include "mailbox.h"
+#include "../platform/fdset.h"
 
 #include <ucs/debug/log.h>
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 
 #define XSHM_NSEC_PER_SEC 1000000000l
@@ -58,8 +61,9 @@ ucs_status_t xshm_mailbox_create(xshm_platform_t    *platform,
         return UCS_ERR_NO_MEMORY;
     }
 
-    mailbox->refs     = 1;
-    mailbox->platform = platform;
+    mailbox->refs      = 1;
+    mailbox->signal_fd = -1;
+    mailbox->platform  = platform;
     if (allow != NULL) {
         mailbox->allow = *allow;
     }
@@ -135,6 +139,11 @@ void xshm_mailbox_put(xshm_mailbox_t *mailbox)
         return;
     }
 
+    if (mailbox->wake != NULL) {
+        mailbox->platform->ops->wake_close(mailbox->wake);
+    }
+
+    xshm_fdset_close(mailbox->signal_fd);
     pthread_cond_destroy(&mailbox->cond);
     pthread_mutex_destroy(&mailbox->lock);
     free(mailbox);
@@ -189,6 +198,78 @@ xshm_mailbox_t *xshm_mailbox_find(xshm_platform_t *platform, int domain,
     return found;
 }
 
+ucs_status_t xshm_mailbox_open_signal(xshm_mailbox_t *mailbox)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    if (fd < 0) {
+        ucs_error("xshm: cannot open a descriptor for events: %m. If there are "
+                  "too many open files, raise ulimit -n");
+        return UCS_ERR_IO_ERROR;
+    }
+
+    pthread_mutex_lock(&mailbox->lock);
+    mailbox->signal_fd = xshm_fdset_add(fd);
+    pthread_mutex_unlock(&mailbox->lock);
+    return UCS_OK;
+}
+
+ucs_status_t xshm_mailbox_open_wake(xshm_mailbox_t *mailbox)
+{
+    return mailbox->platform->ops->wake_open(mailbox->platform, &mailbox->wake);
+}
+
+/* With the lock */
+static void xshm_mailbox_do_signal(xshm_mailbox_t *mailbox)
+{
+    const uint64_t one = 1;
+
+    mailbox->is_armed     = 0;
+    mailbox->is_signalled = 1;
+    (void)!write(mailbox->signal_fd, &one, sizeof(one));
+}
+
+void xshm_mailbox_signal(xshm_mailbox_t *mailbox)
+{
+    pthread_mutex_lock(&mailbox->lock);
+    xshm_mailbox_do_signal(mailbox);
+    pthread_mutex_unlock(&mailbox->lock);
+}
+
+/* With the lock. @return Was it readable? */
+static int xshm_mailbox_drain_signal(xshm_mailbox_t *mailbox)
+{
+    uint64_t count;
+
+    if (!mailbox->is_signalled) {
+        return 0;
+    }
+
+    mailbox->is_signalled = 0;
+    (void)!read(mailbox->signal_fd, &count, sizeof(count));
+    return 1;
+}
+
+int xshm_mailbox_arm(xshm_mailbox_t *mailbox)
+{
+    int is_armed;
+
+    pthread_mutex_lock(&mailbox->lock);
+    is_armed = !xshm_mailbox_drain_signal(mailbox) &&
+               ucs_list_is_empty(&mailbox->events);
+    mailbox->is_armed = is_armed;
+    pthread_mutex_unlock(&mailbox->lock);
+    return is_armed;
+}
+
+void xshm_mailbox_disarm(xshm_mailbox_t *mailbox)
+{
+    pthread_mutex_lock(&mailbox->lock);
+    mailbox->is_armed = 0;
+    (void)xshm_mailbox_drain_signal(mailbox);
+    pthread_mutex_unlock(&mailbox->lock);
+}
+
 int xshm_mailbox_post(xshm_mailbox_t *mailbox, xshm_event_t *event,
                       unsigned flags)
 {
@@ -203,6 +284,9 @@ int xshm_mailbox_post(xshm_mailbox_t *mailbox, xshm_event_t *event,
             ucs_list_add_tail(&mailbox->events, &event->list);
         }
         mailbox->has_events = 1;
+        if (mailbox->is_armed) {
+            xshm_mailbox_do_signal(mailbox);
+        }
     }
     pthread_mutex_unlock(&mailbox->lock);
     return is_open;

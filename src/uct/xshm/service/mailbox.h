@@ -18,8 +18,8 @@
  * interface takes in its progress. A mailbox also is what a peer's request is
  * addressed to: it has the interface's number and token.
  *
- * Threads: all functions from any thread, but for take and close, which belong
- * to the interface.
+ * Threads: all functions from any thread, but for take, close and those about
+ * waking up, which belong to the interface.
  */
 
 /** News of a channel. Part of the channel, so that it needs no memory. */
@@ -52,6 +52,12 @@ typedef struct xshm_mailbox {
     uint64_t          num_refused; /**< Requests with a wrong token, or of
                                         domains that are not allowed */
     xshm_allow_t      allow;
+    int               signal_fd; /**< Readable when something was put in
+                                        while it was armed; or -1 */
+    int               is_armed;
+    int               is_signalled; /**< The descriptor is readable */
+    xshm_wake_t      *wake;         /**< Peers wake the interface by it; or
+                                         NULL: none may */
     xshm_platform_t  *platform;
     xshm_iface_addr_t addr; /**< Number and token */
 } xshm_mailbox_t;
@@ -96,6 +102,22 @@ unsigned xshm_mailbox_take(xshm_mailbox_t *mailbox, xshm_event_t **event_p);
 
 /** Take this event out if it is in, and let it never in again */
 void xshm_mailbox_forget(xshm_mailbox_t *mailbox, xshm_event_t *event);
+
+/** Let the mailbox have a descriptor that tells of its events: signal_fd */
+ucs_status_t xshm_mailbox_open_signal(xshm_mailbox_t *mailbox);
+
+/** Let peers wake the interface: by the descriptor of `wake` */
+ucs_status_t xshm_mailbox_open_wake(xshm_mailbox_t *mailbox);
+
+/** Make signal_fd unreadable, until the next event is put in.
+ *  @return Zero if there are events, or it was readable: then it is not armed. */
+int xshm_mailbox_arm(xshm_mailbox_t *mailbox);
+
+/** New events need not be told any more: signal_fd is not readable */
+void xshm_mailbox_disarm(xshm_mailbox_t *mailbox);
+
+/** Make signal_fd readable, until it is armed again */
+void xshm_mailbox_signal(xshm_mailbox_t *mailbox);
 
 /** Count a request that was sent, or that was answered */
 void xshm_mailbox_ask(xshm_mailbox_t *mailbox);

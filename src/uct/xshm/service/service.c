@@ -8,6 +8,7 @@
 #endif
 
 #include "service.h"
+#include "barrier.h"
 #include "../channel/channel.h"
 #include "../platform/fdset.h"
 
@@ -249,6 +250,11 @@ static ucs_status_t xshm_service_start_locked(void)
         sizeof(xshm_service.process)) {
         ucs_error("xshm: cannot get a random name for this process: %m");
         return UCS_ERR_IO_ERROR;
+    }
+
+    if (!xshm_barrier_init()) {
+        ucs_debug(
+                "xshm: no membarrier system call: each message costs a fence");
     }
 
     ucs_queue_head_init(&xshm_service.work);

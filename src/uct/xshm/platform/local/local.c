@@ -403,9 +403,19 @@ static void xshm_local_accept(xshm_conn_t *super)
                          XSHM_REASON_NONE);
 }
 
+static void
+xshm_local_conn_set_bell(xshm_local_conn_t *conn, xshm_local_bell_t *bell)
+{
+    if (conn->bell != NULL) {
+        xshm_local_bell_put(conn->bell);
+    }
+    conn->bell = bell;
+}
+
 static void xshm_local_conn_free(xshm_local_conn_t *conn)
 {
     xshm_local_conn_unlink(conn);
+    xshm_local_conn_set_bell(conn, NULL);
     xshm_local_conn_close_fds(conn);
     free(conn);
 }
@@ -510,6 +520,37 @@ static void xshm_local_handle_accept(xshm_local_conn_t *conn)
     conn->super.platform->sink->accepted(&conn->super);
 }
 
+/* The peer wants to be woken, or not any more. A channel keeps its first bell:
+ * its owner's thread may be using it. */
+static void xshm_local_handle_wants(xshm_local_conn_t      *conn,
+                                    const xshm_local_msg_t *msg, int *fds)
+{
+    if ((conn->bell == NULL) && (fds[0] >= 0)) {
+        xshm_local_conn_set_bell(conn, xshm_local_bell_get(&conn->link->bells,
+                                                           msg->wake, fds));
+    }
+
+    if ((conn->bell != NULL) && (conn->super.owner != NULL)) {
+        conn->super.platform->sink->attention(&conn->super);
+    }
+}
+
+static void xshm_local_wake_attach(xshm_conn_t *super, xshm_wake_t *wake)
+{
+    xshm_local_conn_t *conn = (xshm_local_conn_t *)super;
+
+    /* Else it has ended, or will have to ask again */
+    if (conn->link != NULL) {
+        xshm_local_link_send_event(conn->link, conn->channel,
+                                   conn->super.is_sender, wake);
+    }
+}
+
+static void xshm_local_notify(xshm_conn_t *super)
+{
+    xshm_local_bell_ring(((xshm_local_conn_t *)super)->bell);
+}
+
 /* What the peer is out of may be there again soon */
 static void
 xshm_local_handle_refuse(xshm_local_conn_t *conn, xshm_reason_t reason)
@@ -584,6 +625,9 @@ void xshm_local_handle_msg(xshm_local_link_t *link, const xshm_local_msg_t *msg,
         break;
     case XSHM_LOCAL_MSG_REFUSE:
         xshm_local_handle_refuse(conn, (xshm_reason_t)msg->reason);
+        break;
+    case XSHM_LOCAL_MSG_EVENT:
+        xshm_local_handle_wants(conn, msg, fds);
         break;
     default:
         xshm_local_conn_report(conn, XSHM_REASON_GONE, 0);
@@ -701,4 +745,10 @@ const xshm_platform_ops_t xshm_local_ops = {
         .map           = xshm_local_map,
         .accept        = xshm_local_accept,
         .refuse        = xshm_local_refuse,
-        .disconnect    = xshm_local_disconnect};
+        .disconnect    = xshm_local_disconnect,
+        .wake_open     = xshm_local_wake_open,
+        .wake_fd       = xshm_local_wake_fd,
+        .wake_drain    = xshm_local_wake_drain,
+        .wake_close    = xshm_local_wake_put,
+        .wake_attach   = xshm_local_wake_attach,
+        .notify        = xshm_local_notify};

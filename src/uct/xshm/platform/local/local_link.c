@@ -91,6 +91,7 @@ static ucs_status_t xshm_local_link_new(xshm_local_t *local, int fd,
     link->is_incoming = is_incoming;
     ucs_list_head_init(&link->conns);
     ucs_queue_head_init(&link->out);
+    ucs_list_head_init(&link->bells);
 
     status = xshm_local_link_poll(link, EPOLL_CTL_ADD, 0);
     if (status != UCS_OK) {
@@ -217,13 +218,21 @@ static void xshm_local_close_fds(int *fds)
     }
 }
 
+static void xshm_local_out_free(xshm_local_out_t *out)
+{
+    if (out->wake != NULL) {
+        xshm_local_wake_put(out->wake);
+    }
+    free(out);
+}
+
 static void xshm_local_link_purge(xshm_local_link_t *link)
 {
     xshm_local_out_t *out;
 
     while (!ucs_queue_is_empty(&link->out)) {
         out = ucs_queue_pull_elem_non_empty(&link->out, xshm_local_out_t, elem);
-        free(out);
+        xshm_local_out_free(out);
     }
 }
 
@@ -239,6 +248,7 @@ void xshm_local_link_close(xshm_local_link_t *link)
     }
 
     xshm_local_link_purge(link);
+    xshm_local_bells_forget(&link->bells);
     xshm_fdset_close(link->fd);
     free(link);
 }
@@ -255,29 +265,30 @@ void xshm_local_link_release(xshm_local_link_t *link)
 
 static void xshm_local_control_put(struct msghdr        *header,
                                    xshm_local_control_t *control,
-                                   const int            *fds)
+                                   const int *fds, size_t num_fds)
 {
     struct cmsghdr *cmsg;
 
     header->msg_control    = control->buffer;
-    header->msg_controllen = sizeof(control->buffer);
+    header->msg_controllen = CMSG_SPACE(sizeof(int) * num_fds);
     cmsg                   = CMSG_FIRSTHDR(header);
     cmsg->cmsg_level       = SOL_SOCKET;
     cmsg->cmsg_type        = SCM_RIGHTS;
-    cmsg->cmsg_len         = CMSG_LEN(sizeof(int) * XSHM_LOCAL_NUM_FDS);
-    memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * XSHM_LOCAL_NUM_FDS);
+    cmsg->cmsg_len         = CMSG_LEN(sizeof(int) * num_fds);
+    memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * num_fds);
 }
 
 /* UCS_ERR_NO_RESOURCE: not now */
 static ucs_status_t xshm_local_link_write(xshm_local_link_t *link,
-                                          xshm_local_msg_t *msg, const int *fds)
+                                          xshm_local_msg_t *msg, const int *fds,
+                                          size_t num_fds)
 {
     xshm_local_control_t control = {{0}};
     struct iovec         iov     = {.iov_base = msg, .iov_len = sizeof(*msg)};
     struct msghdr        header  = {.msg_iov = &iov, .msg_iovlen = 1};
 
-    if (fds != NULL) {
-        xshm_local_control_put(&header, &control, fds);
+    if (num_fds > 0) {
+        xshm_local_control_put(&header, &control, fds, num_fds);
     }
 
     if (sendmsg(link->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
@@ -304,8 +315,8 @@ static void xshm_local_link_want_room(xshm_local_link_t *link, int want_room)
     }
 }
 
-static void
-xshm_local_link_keep(xshm_local_link_t *link, const xshm_local_msg_t *msg)
+static void xshm_local_link_keep(xshm_local_link_t      *link,
+                                 const xshm_local_msg_t *msg, xshm_wake_t *wake)
 {
     xshm_local_out_t *out = malloc(sizeof(*out));
 
@@ -316,7 +327,11 @@ xshm_local_link_keep(xshm_local_link_t *link, const xshm_local_msg_t *msg)
         return;
     }
 
-    out->msg = *msg;
+    out->msg  = *msg;
+    out->wake = wake;
+    if (wake != NULL) {
+        xshm_local_wake_get(wake);
+    }
     ucs_queue_push(&link->out, &out->elem);
     xshm_local_link_want_room(link, 1);
 }
@@ -332,6 +347,31 @@ static void xshm_local_msg_init(xshm_local_msg_t        *msg,
     msg->process = link->local->super.process;
 }
 
+/* UCS_ERR_NO_RESOURCE: not now */
+static ucs_status_t xshm_local_link_write_out(xshm_local_link_t *link,
+                                              xshm_local_msg_t  *msg,
+                                              const xshm_wake_t *wake)
+{
+    int fd;
+
+    if (wake == NULL) {
+        return xshm_local_link_write(link, msg, NULL, 0);
+    }
+
+    fd = xshm_local_wake_fd(wake);
+    return xshm_local_link_write(link, msg, &fd, 1);
+}
+
+/* Now, or when there is room, in the order of the calls */
+static void xshm_local_link_put(xshm_local_link_t *link, xshm_local_msg_t *msg,
+                                xshm_wake_t *wake)
+{
+    if (!ucs_queue_is_empty(&link->out) ||
+        (xshm_local_link_write_out(link, msg, wake) == UCS_ERR_NO_RESOURCE)) {
+        xshm_local_link_keep(link, msg, wake);
+    }
+}
+
 void xshm_local_link_send(xshm_local_link_t *link, xshm_local_msg_type_t type,
                           uint32_t channel, int is_sender, xshm_reason_t reason)
 {
@@ -341,11 +381,19 @@ void xshm_local_link_send(xshm_local_link_t *link, xshm_local_msg_type_t type,
     msg.channel   = channel;
     msg.by_sender = is_sender;
     msg.reason    = reason;
+    xshm_local_link_put(link, &msg, NULL);
+}
 
-    if (!ucs_queue_is_empty(&link->out) ||
-        (xshm_local_link_write(link, &msg, NULL) == UCS_ERR_NO_RESOURCE)) {
-        xshm_local_link_keep(link, &msg);
-    }
+void xshm_local_link_send_event(xshm_local_link_t *link, uint32_t channel,
+                                int is_sender, xshm_wake_t *wake)
+{
+    xshm_local_msg_t msg;
+
+    xshm_local_msg_init(&msg, link, XSHM_LOCAL_MSG_EVENT);
+    msg.channel   = channel;
+    msg.by_sender = is_sender;
+    msg.wake      = (wake == NULL) ? 0 : xshm_local_wake_number(wake);
+    xshm_local_link_put(link, &msg, wake);
 }
 
 ucs_status_t
@@ -362,7 +410,8 @@ xshm_local_link_request(xshm_local_link_t *link, const xshm_local_conn_t *conn)
     msg.by_sender = 1;
     msg.data_size = conn->request.data_size;
     memcpy(msg.target, &conn->request.target, sizeof(msg.target));
-    return xshm_local_link_write(link, &msg, conn->mem->fds);
+    return xshm_local_link_write(link, &msg, conn->mem->fds,
+                                 XSHM_LOCAL_NUM_FDS);
 }
 
 void xshm_local_link_flush(xshm_local_link_t *link)
@@ -371,13 +420,13 @@ void xshm_local_link_flush(xshm_local_link_t *link)
 
     while (!ucs_queue_is_empty(&link->out) && !link->is_broken) {
         out = ucs_queue_head_elem_non_empty(&link->out, xshm_local_out_t, elem);
-        if (xshm_local_link_write(link, &out->msg, NULL) ==
+        if (xshm_local_link_write_out(link, &out->msg, out->wake) ==
             UCS_ERR_NO_RESOURCE) {
             return;
         }
 
         ucs_queue_pull_non_empty(&link->out);
-        free(out);
+        xshm_local_out_free(out);
     }
 
     xshm_local_link_want_room(link, 0);

@@ -6,6 +6,7 @@
 #ifndef XSHM_LOCAL_LINK_H_
 #define XSHM_LOCAL_LINK_H_
 
+#include "local_wake.h"
 #include "local_wire.h"
 
 #include <ucs/datastruct/list.h>
@@ -25,6 +26,7 @@ typedef struct xshm_local xshm_local_t;
 typedef struct xshm_local_out {
     ucs_queue_elem_t elem;
     xshm_local_msg_t msg;
+    xshm_wake_t     *wake; /**< Of an EVENT, or NULL */
 } xshm_local_out_t;
 
 
@@ -32,6 +34,7 @@ typedef struct xshm_local_link {
     ucs_list_link_t  list;  /**< In xshm_local_t::links */
     ucs_list_link_t  conns; /**< Of xshm_local_conn_t */
     ucs_queue_head_t out;   /**< Of xshm_local_out_t */
+    ucs_list_link_t  bells; /**< What the other side can be woken by */
     xshm_local_t    *local;
     uint64_t         process; /**< Who is on the other side, or zero */
     int              fd;
@@ -61,6 +64,7 @@ typedef struct xshm_local_conn {
                                           was accepted */
     int                     fds[XSHM_LOCAL_NUM_FDS]; /**< Receiver: what was
                                                           offered, or -1 */
+    xshm_local_bell_t      *bell; /**< Wakes the peer, or NULL */
 } xshm_local_conn_t;
 
 
@@ -77,6 +81,7 @@ struct xshm_local {
     int                   is_paused;  /**< Does not listen until then */
     uint64_t              retry_time; /**< When to try again, milliseconds */
     uint32_t              next_channel;
+    uint32_t              next_wake; /**< Any thread adds to it */
 };
 
 
@@ -107,6 +112,11 @@ xshm_local_link_request(xshm_local_link_t *link, const xshm_local_conn_t *conn);
 void xshm_local_link_send(xshm_local_link_t *link, xshm_local_msg_type_t type,
                           uint32_t channel, int is_sender,
                           xshm_reason_t reason);
+
+/** Ask the other side to look at our line of a channel, and let it wake
+ *  @a wake, or nothing */
+void xshm_local_link_send_event(xshm_local_link_t *link, uint32_t channel,
+                                int is_sender, xshm_wake_t *wake);
 
 /** Send what was kept */
 void xshm_local_link_flush(xshm_local_link_t *link);

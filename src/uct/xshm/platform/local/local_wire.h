@@ -20,6 +20,9 @@
  *     sender -> receiver   REQUEST  with two descriptors: data and return
  *     receiver -> sender   ACCEPT   mapped; or REFUSE with the reason
  *     either               CLOSE    this end has done with the channel
+ *     either               EVENT    look at my line of the channel; with one
+ *                                   descriptor by which I can be woken, or
+ *                                   without: not any more
  */
 
 /** First word of each message */
@@ -37,7 +40,8 @@ typedef enum {
     XSHM_LOCAL_MSG_REQUEST = 2,
     XSHM_LOCAL_MSG_ACCEPT  = 3,
     XSHM_LOCAL_MSG_REFUSE  = 4,
-    XSHM_LOCAL_MSG_CLOSE   = 5
+    XSHM_LOCAL_MSG_CLOSE   = 5,
+    XSHM_LOCAL_MSG_EVENT   = 6
 } xshm_local_msg_type_t;
 
 
@@ -54,7 +58,9 @@ typedef struct xshm_local_msg {
     uint64_t process;   /**< HELLO: who connects */
     uint32_t data_size; /**< REQUEST: length of the data pages, bytes */
     uint8_t  target[sizeof(xshm_iface_addr_t)]; /**< REQUEST: for whom */
-    uint8_t  unused[7];
+    uint8_t  unused[3];
+    uint32_t
+            wake; /**< EVENT: number of the descriptor, given by who sends it */
 } xshm_local_msg_t;
 
 XSHM_ABI_ASSERT(sizeof(xshm_local_msg_t) == 72);

@@ -1,0 +1,70 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifndef XSHM_EVENT_H_
+#define XSHM_EVENT_H_
+
+#include <ucs/time/time_def.h>
+#include <uct/api/uct.h>
+
+/**
+ * UCX's wake-up interface: a descriptor that is readable when there is
+ * something for progress to do.
+ *
+ * The descriptor is of epoll, with up to three others behind it:
+ *
+ *   signal  the service has put something into the mailbox: a peer wants to
+ *           send, has accepted, or is gone
+ *   wake    a peer has notified. Opened when the interface first sleeps while
+ *           it has channels: UCP takes the descriptor of every interface, also
+ *           where nobody ever sleeps
+ *   timer   as long as a peer has not acknowledged that it is to wake us, the
+ *           interface wakes by itself
+ *
+ * Threads: the worker's.
+ */
+
+struct xshm_iface;
+
+
+/** State of an interface's events */
+typedef struct xshm_events {
+    int        epoll_fd;     /**< -1: nobody has asked for it */
+    int        timer_fd;     /**< -1: was not needed yet */
+    int        has_wake;     /**< The mailbox' wake is behind the descriptor */
+    unsigned   num_busy;     /**< BUSY for news, in a row */
+    ucs_time_t spin;         /**< How long to say BUSY before sleeping */
+    ucs_time_t spin_end;     /**< When to sleep this time; 0: not asked yet */
+    ucs_time_t ack_end;      /**< How long to wait for peers' acknowledgement */
+    uint64_t   received;     /**< Messages, when last asked to sleep */
+    long       timer_ns;     /**< Time until the timer wakes us, or 0 */
+    uint64_t   num_sleeps;   /**< Times that the interface went to sleep */
+    uint64_t   num_timeouts; /**< Times with a timer */
+} xshm_events_t;
+
+
+void xshm_event_init(xshm_events_t *events, double spin);
+
+void xshm_event_cleanup(xshm_events_t *events);
+
+/** UCT_IFACE_FLAG_EVENT_xx that the interface's platform allows */
+uint64_t xshm_event_flags(const struct xshm_iface *iface);
+
+/** See uct_iface_ops_t::iface_event_fd_get */
+ucs_status_t xshm_event_fd_get(uct_iface_h tl_iface, int *fd_p);
+
+/**
+ * See uct_iface_ops_t::iface_event_arm.
+ *
+ * @return UCS_OK or UCS_ERR_BUSY, nothing else; and UCS_OK after a bounded
+ *         number of calls, with a readable descriptor if there is something to
+ *         do.
+ */
+ucs_status_t xshm_event_arm(uct_iface_h tl_iface, unsigned events);
+
+/** Progress was called: tell the peers that we do not sleep */
+void xshm_event_disarm(struct xshm_iface *iface);
+
+#endif
