@@ -176,6 +176,18 @@ xshm_iface_get_address(uct_iface_h tl_iface, uct_iface_addr_t *addr)
     return UCS_OK;
 }
 
+/* If there is none, UCX may have another transport to go on with */
+static int
+xshm_iface_has_memory(xshm_iface_t *iface, const uct_device_addr_t *dev_addr)
+{
+    xshm_platform_t *platform = xshm_iface_platform(iface);
+
+    return (platform->ops->mem_check == NULL) ||
+           platform->ops->mem_check(platform, dev_addr,
+                                    XSHM_ABI_RING_OFFSET +
+                                            iface->config.ring_size);
+}
+
 static int xshm_iface_is_reachable(const uct_iface_h        tl_iface,
                                    const uct_device_addr_t *dev_addr,
                                    const uct_iface_addr_t  *tl_addr)
@@ -186,7 +198,8 @@ static int xshm_iface_is_reachable(const uct_iface_h        tl_iface,
 
     if (!xshm_allow_has(&iface->mailbox->allow,
                         platform->ops->domain(dev_addr)) ||
-        !platform->ops->is_reachable(platform, dev_addr)) {
+        !platform->ops->is_reachable(platform, dev_addr) ||
+        !xshm_iface_has_memory(iface, dev_addr)) {
         return 0;
     }
 

@@ -23,11 +23,11 @@
  * granted to one peer at its allocation, a request waits somewhere until the
  * peer has accepted or refused it, and nothing blocks.
  *
- * Threads: mem_alloc, mem_free, domain, get_dev_addr and is_reachable may be
- * called from any thread; so may wake_open, wake_fd, wake_drain and wake_close,
- * for one wake by one thread at a time, and notify, by the thread that the
- * channel's end belongs to. All others, and all calls of the sink, belong to
- * the service thread.
+ * Threads: mem_check, mem_alloc, mem_free, domain, get_dev_addr and
+ * is_reachable may be called from any thread; so may wake_open, wake_fd,
+ * wake_drain and wake_close, for one wake by one thread at a time, and notify,
+ * by the thread that the channel's end belongs to. All others, and all calls of
+ * the sink, belong to the service thread.
  */
 
 /** Longest device address that UCP 1.13 can pack (address format v1), bytes */
@@ -169,6 +169,13 @@ struct xshm_platform_ops {
      *         -1: when the descriptor is readable.
      */
     int (*dispatch)(xshm_platform_t *platform);
+
+    /**
+     * Could memory for a channel to the peer at @a dev_addr be allocated now?
+     * If not, this has said why. NULL: it always can, as far as is known.
+     */
+    int (*mem_check)(xshm_platform_t *platform, const void *dev_addr,
+                     size_t data_size);
 
     /**
      * Allocate zeroed memory of a channel, for the peer at @a dev_addr alone:

@@ -435,22 +435,24 @@ static int xshm_xen_dispatch(xshm_platform_t *platform)
     return (xen->is_deaf && (wait < 0)) ? XSHM_XEN_LISTEN_MS : wait;
 }
 
-const xshm_platform_ops_t xshm_xen_ops = {.device = "xen",
-                                          .dev_addr_size =
-                                                  sizeof(xshm_xen_dev_addr_t),
-                                          .is_foreign   = 1,
-                                          .probe        = xshm_xen_probe,
-                                          .open         = xshm_xen_open,
-                                          .close        = xshm_xen_close,
-                                          .get_dev_addr = xshm_xen_get_dev_addr,
-                                          .is_reachable = xshm_xen_is_reachable,
-                                          .domain       = xshm_xen_domain,
-                                          .event_fd     = xshm_xen_event_fd,
-                                          .dispatch     = xshm_xen_dispatch,
-                                          .mem_alloc    = xshm_xen_mem_alloc,
-                                          .mem_free     = xshm_xen_mem_free,
-                                          .connect      = xshm_xen_connect,
-                                          .map          = xshm_xen_map,
-                                          .accept       = xshm_xen_accept,
-                                          .refuse       = xshm_xen_refuse,
-                                          .disconnect   = xshm_xen_disconnect};
+const xshm_platform_ops_t xshm_xen_ops = {
+        .device        = "xen",
+        .dev_addr_size = sizeof(xshm_xen_dev_addr_t),
+        .is_foreign    = 1,
+        .probe         = xshm_xen_probe,
+        .open          = xshm_xen_open,
+        .close         = xshm_xen_close,
+        .get_dev_addr  = xshm_xen_get_dev_addr,
+        .is_reachable  = xshm_xen_is_reachable,
+        .domain        = xshm_xen_domain,
+        .event_fd      = xshm_xen_event_fd,
+        .dispatch      = xshm_xen_dispatch,
+        .mem_check     = xshm_xen_mem_check,
+        .mem_alloc     = xshm_xen_mem_alloc,
+        .mem_free      = xshm_xen_mem_free,
+        .connect       = xshm_xen_connect,
+        .map           = xshm_xen_map,
+        .accept        = xshm_xen_accept,
+        .refuse        = xshm_xen_refuse,
+        .disconnect    = xshm_xen_disconnect,
+};

@@ -40,6 +40,13 @@
 #define XSHM_XEN_MAX_REFUSALS 32
 
 
+/* What one domain can make a process map: the channels of as many of its
+ * processes, and a quarter of the mappings that Xen allows a PV guest by
+ * default (1024 frames of 256 mappings, of which each page takes two) */
+#define XSHM_XEN_MAX_CHANNELS 1024u
+#define XSHM_XEN_MAX_MAPPED   32768u /* pages */
+
+
 /* A node of ours that refuses a request, until that is removed */
 typedef struct xshm_xen_refused {
     ucs_list_link_t list;
@@ -412,10 +419,50 @@ static void xshm_xen_write_refusal(xshm_xen_t *xen, uint32_t domid,
     }
 }
 
+/* The return page is mapped, too */
+static uint32_t xshm_xen_request_pages(const xshm_request_t *request)
+{
+    return (request->data_size / XSHM_ABI_PAGE_SIZE) + 1;
+}
+
+/* A domain that wants too much has to wait until it has closed something */
+static int
+xshm_xen_domain_may_offer(xshm_xen_t *xen, uint32_t domid, uint32_t num_pages)
+{
+    const xshm_xen_domain_t *domain = xshm_xen_domain_find(xen, domid);
+
+    if ((domain == NULL) ||
+        ((domain->num_offered < XSHM_XEN_MAX_CHANNELS) &&
+         (domain->num_mapped + num_pages <= XSHM_XEN_MAX_MAPPED))) {
+        return 1;
+    }
+
+    ucs_debug("xshm: domain %u has %u channels of %u pages to this process: "
+              "no more are mapped",
+              domid, domain->num_offered, domain->num_mapped);
+    return 0;
+}
+
+static void xshm_xen_conn_count(xshm_xen_conn_t *conn)
+{
+    ++conn->domain->num_offered;
+    conn->domain->num_mapped += xshm_xen_request_pages(&conn->request);
+}
+
+static void xshm_xen_conn_discount(xshm_xen_conn_t *conn)
+{
+    --conn->domain->num_offered;
+    conn->domain->num_mapped -= xshm_xen_request_pages(&conn->request);
+}
+
 static void xshm_xen_offer(xshm_xen_t *xen, const xshm_xen_path_t *path,
                            const xshm_xen_ask_t *ask)
 {
-    xshm_xen_conn_t *conn = xshm_xen_conn_new(xen, path->domid, 0);
+    xshm_xen_conn_t *conn = NULL;
+
+    if (xshm_xen_domain_may_offer(xen, path->domid, ask->num_pages + 1)) {
+        conn = xshm_xen_conn_new(xen, path->domid, 0);
+    }
 
     if (conn == NULL) {
         xshm_xen_write_refusal(xen, path->domid, path->name,
@@ -429,6 +476,7 @@ static void xshm_xen_offer(xshm_xen_t *xen, const xshm_xen_path_t *path,
     conn->request.data_size = ask->num_pages * XSHM_ABI_PAGE_SIZE;
     conn->request.domain    = (int)path->domid;
     snprintf(conn->name, sizeof(conn->name), "%s", path->name);
+    xshm_xen_conn_count(conn);
     xen->super.sink->request(&conn->super, &conn->request);
 }
 
@@ -567,6 +615,10 @@ void xshm_xen_disconnect(xshm_conn_t *super)
     xshm_xen_conn_t *conn = (xshm_xen_conn_t *)super;
 
     xshm_xen_conn_end(conn);
+    if (!conn->super.is_sender) {
+        xshm_xen_conn_discount(conn);
+    }
+
     free(conn);
 }
 

@@ -187,9 +187,14 @@ static long xshm_xen_gntalloc_limit(void)
     return strtol(text, NULL, 10);
 }
 
+/* Once until it works again: UCX asks many times */
 static void xshm_xen_mem_complain(const xshm_xen_mem_t *mem, int error)
 {
     size_t num_pages = xshm_xen_mem_num_pages(mem);
+
+    if (__atomic_exchange_n(&mem->xen->has_complained, 1, __ATOMIC_RELAXED)) {
+        return;
+    }
 
     errno = error;
     if (error != ENOSPC) {
@@ -230,6 +235,10 @@ static int xshm_xen_quarantine_is_full(xshm_xen_t *xen, uint32_t domid)
     pthread_mutex_unlock(&xen->lock);
     if (num_pages < XSHM_XEN_MEM_QUARANTINE_MAX) {
         return 0;
+    }
+
+    if (__atomic_exchange_n(&xen->has_complained, 1, __ATOMIC_RELAXED)) {
+        return 1;
     }
 
     ucs_error("xshm: domain %u has not unmapped %zu pages of channels that "
@@ -278,8 +287,23 @@ ucs_status_t xshm_xen_mem_alloc(xshm_platform_t *platform, const void *dev_addr,
         return UCS_ERR_NO_MEMORY;
     }
 
+    __atomic_store_n(&xen->has_complained, 0, __ATOMIC_RELAXED);
     *mem_p = &mem->super;
     return UCS_OK;
+}
+
+/* How much is left is nowhere to be read: it has to be tried */
+int xshm_xen_mem_check(xshm_platform_t *platform, const void *dev_addr,
+                       size_t data_size)
+{
+    xshm_mem_t *mem;
+
+    if (xshm_xen_mem_alloc(platform, dev_addr, data_size, &mem) != UCS_OK) {
+        return 0;
+    }
+
+    xshm_xen_mem_free(mem);
+    return 1;
 }
 
 static void xshm_xen_mem_free_granted(xshm_xen_mem_t *mem)

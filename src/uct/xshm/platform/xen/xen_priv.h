@@ -38,6 +38,8 @@ typedef struct xshm_xen {
     ucs_list_link_t   refusals; /**< Nodes that refuse a request */
     unsigned          num_refusals;
 
+    int has_complained; /**< Of pages that could not be granted; any thread */
+
     pthread_mutex_t     lock; /**< Protects what follows */
     pthread_cond_t      cond; /**< A lookup has an answer */
     xshm_xen_dev_addr_t addr;
@@ -53,6 +55,8 @@ typedef struct xshm_xen_domain {
     int             is_watched;  /**< Its end is told by a watch */
     int             is_prepared; /**< The folder for requests to it is there */
     uint64_t        next_check;  /**< Else: when to look, milliseconds */
+    unsigned        num_offered; /**< Channels that it sends by */
+    uint32_t        num_mapped;  /**< Pages of them */
     ucs_list_link_t conns;
     char            identity[XSHM_XEN_VALUE_MAX]; /**< Or empty */
 } xshm_xen_domain_t;
@@ -112,6 +116,10 @@ void xshm_xen_kick(xshm_xen_t *xen);
 
 
 /* Memory: xen_mem.c */
+
+/** See xshm_platform_ops_t::mem_check */
+int xshm_xen_mem_check(xshm_platform_t *platform, const void *dev_addr,
+                       size_t data_size);
 
 /** See xshm_platform_ops_t::mem_alloc */
 ucs_status_t xshm_xen_mem_alloc(xshm_platform_t *platform, const void *dev_addr,
