@@ -22,9 +22,9 @@
  *
  *     return page (the receiver writes it, the sender only reads it)
  *     +-------------------+---------------------------------------------+
- *     | xshm_abi_return_t | unused, zero                                |
+ *     | counters          | refused operations | reply room             |
  *     +-------------------+---------------------------------------------+
- *     0                   192                                        4096
+ *     0                   256                  512                   4096
  *
  * Each page has one writer. There are no pointers, and no atomic
  * read-modify-write operation is ever made on the other side's memory.
@@ -77,7 +77,34 @@ enum {
     XSHM_RECORD_AM    = 1, /**< Active message: id and payload */
     XSHM_RECORD_WRAP  = 2, /**< Go on at the start of the ring. Never stands
                                 at the start itself. */
-    XSHM_RECORD_CLOSE = 3  /**< The sender's last record */
+    XSHM_RECORD_CLOSE = 3, /**< The sender's last record */
+    XSHM_RECORD_PUT   = 4, /**< xshm_abi_rma_t, and what is to be written */
+    XSHM_RECORD_GET   = 5, /**< xshm_abi_rma_t: what is to be read */
+    XSHM_RECORD_ATOMIC = 6 /**< xshm_abi_rma_t and xshm_abi_operands_t; the
+                                header's id is XSHM_ATOMIC_xx */
+};
+
+
+/**
+ * What an atomic record does. All but CSWAP have one operand.
+ */
+enum {
+    XSHM_ATOMIC_ADD   = 0,
+    XSHM_ATOMIC_AND   = 1,
+    XSHM_ATOMIC_OR    = 2,
+    XSHM_ATOMIC_XOR   = 3,
+    XSHM_ATOMIC_SWAP  = 4,
+    XSHM_ATOMIC_CSWAP = 5, /**< Store the operand if the value is compare */
+    XSHM_ATOMIC_LAST  = 6
+};
+
+
+/** What a registration allows others to do */
+enum {
+    XSHM_RIGHT_PUT    = 1u << 0,
+    XSHM_RIGHT_GET    = 1u << 1,
+    XSHM_RIGHT_ATOMIC = 1u << 2,
+    XSHM_RIGHT_ALL    = (1u << 3) - 1
 };
 
 
@@ -126,6 +153,55 @@ typedef struct xshm_abi_wake {
 
 
 /**
+ * Head of a record that accesses memory of the receiver. The receiver looks the
+ * registration up by slot and id, checks the range and what it allows, and
+ * does it before it gives the record's lines back: so that the sender learns
+ * by the count of consumed lines that it was done.
+ */
+typedef struct xshm_abi_rma {
+    uint64_t id;      /**< Registration: its random name ... */
+    uint64_t address; /**< In the receiver's address space */
+    uint32_t slot;    /**< ... and its place in the table */
+    uint32_t length;  /**< Bytes; of an atomic operation 4 or 8 */
+    uint32_t reply;   /**< Where the reply goes in the reply room, in bytes, a
+                           multiple of 8; or XSHM_ABI_NO_REPLY */
+    uint32_t unused;  /**< Zero */
+} xshm_abi_rma_t;
+
+/** Nothing is to be returned */
+#define XSHM_ABI_NO_REPLY 0xffffffffu
+
+/** Follows in an atomic record */
+typedef struct xshm_abi_operands {
+    uint64_t value;
+    uint64_t compare; /**< CSWAP, else zero */
+} xshm_abi_operands_t;
+
+
+/** First word of a packed key: the letters "xkey" */
+#define XSHM_ABI_KEY_MAGIC 0x79656b78u
+
+/**
+ * A packed key, by which others name a registration. Nothing in it is believed
+ * by who has given it out; who uses it learns from it whom to ask and how.
+ */
+typedef struct xshm_abi_key {
+    uint32_t magic;   /**< XSHM_ABI_KEY_MAGIC */
+    uint8_t  version; /**< XSHM_ABI_VERSION */
+    uint8_t  rights;  /**< XSHM_RIGHT_xx */
+    uint16_t unused;  /**< Zero */
+    uint64_t process; /**< Random name of the process */
+    uint64_t id;      /**< Random name of the registration */
+    uint64_t base;    /**< Its first byte, in the owner's address space */
+    uint64_t length;  /**< Bytes */
+    uint64_t region;  /**< Random name of the memory that can be mapped and
+                           that it is in, or zero: by message only */
+    uint32_t slot;    /**< Place in the owner's table */
+    uint32_t unused2; /**< Zero */
+} xshm_abi_key_t;
+
+
+/**
  * Start of the data pages, written by the sender.
  */
 typedef struct xshm_abi_data {
@@ -149,13 +225,23 @@ typedef struct xshm_abi_data {
 } xshm_abi_data_t;
 
 
+/** Refused operations that the receiver names, before it names others in
+ *  their places */
+#define XSHM_ABI_NUM_REFUSED 64u
+
+/** Place and length of the reply room in the return page, in bytes */
+#define XSHM_ABI_REPLY_OFFSET 512u
+#define XSHM_ABI_REPLY_SIZE   (XSHM_ABI_RETURN_SIZE - XSHM_ABI_REPLY_OFFSET)
+
 /**
  * The return page, written by the receiver.
  */
 typedef struct xshm_abi_return {
     /* Line 0: room given back */
     uint32_t consumed; /**< Lines consumed since the start, modulo 2^32 */
-    uint8_t  unused0[60];
+    uint32_t refused;  /**< Operations refused since the start, modulo 2^32.
+                            Written before the count of lines. */
+    uint8_t  unused0[56];
 
     /* Line 1 */
     xshm_abi_wake_t wake; /**< The receiver sleeps until there is a message */
@@ -164,6 +250,16 @@ typedef struct xshm_abi_return {
     uint8_t live;     /**< Not zero while the receiver has mapped the channel */
     uint8_t was_live; /**< Not zero since it first had */
     uint8_t unused2[62];
+
+    uint8_t unused3[64];
+
+    /* The last refused operations: number n (of those refused) is in entry
+     * n modulo XSHM_ABI_NUM_REFUSED. Operations (PUT, GET and ATOMIC records)
+     * are counted from zero since the start, modulo 2^32. */
+    uint32_t refused_op[XSHM_ABI_NUM_REFUSED];
+
+    /* What was read for the sender, where its records said */
+    uint8_t reply[XSHM_ABI_REPLY_SIZE];
 } xshm_abi_return_t;
 
 
@@ -198,9 +294,37 @@ XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, return_ref, 20);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, wake, 64);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, live, 128);
 
-XSHM_ABI_ASSERT(sizeof(xshm_abi_return_t) == 3 * XSHM_ABI_LINE_SIZE);
+XSHM_ABI_ASSERT(sizeof(xshm_abi_rma_t) == 32);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_rma_t, id, 0);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_rma_t, address, 8);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_rma_t, slot, 16);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_rma_t, length, 20);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_rma_t, reply, 24);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_rma_t, unused, 28);
+
+XSHM_ABI_ASSERT(sizeof(xshm_abi_operands_t) == 16);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_operands_t, value, 0);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_operands_t, compare, 8);
+
+XSHM_ABI_ASSERT(sizeof(xshm_abi_key_t) == 56);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, magic, 0);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, version, 4);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, rights, 5);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, unused, 6);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, process, 8);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, id, 16);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, base, 24);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, length, 32);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, region, 40);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, slot, 48);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, unused2, 52);
+
+XSHM_ABI_ASSERT(sizeof(xshm_abi_return_t) == XSHM_ABI_RETURN_SIZE);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, consumed, 0);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, wake, 64);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, refused, 4);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, refused_op, 256);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, reply, XSHM_ABI_REPLY_OFFSET);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, live, 128);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, was_live, 129);
 

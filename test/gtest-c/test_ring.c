@@ -616,7 +616,7 @@ static void test_violation_type(void **state)
 
     for (line = 0; line < ring->num_lines; ++line) {
         for (type = 0; type <= UINT8_MAX; ++type) {
-            if ((type < XSHM_RECORD_AM) || (type > XSHM_RECORD_CLOSE)) {
+            if ((type < XSHM_RECORD_AM) || (type > XSHM_RECORD_ATOMIC)) {
                 assert_int_equal(test_peek_at(ring, line, (uint8_t)type, 0),
                                  XSHM_RING_VIOLATION);
             }

@@ -9,6 +9,7 @@
 
 #include "iface.h"
 #include "md.h"
+#include "rma.h"
 #include "../compat/compat.h"
 #include "../service/service.h"
 
@@ -19,11 +20,9 @@ uct_component_t xshm_component = {
         .md_open            = xshm_md_open,
         .cm_open            = (uct_component_cm_open_func_t)
                 ucs_empty_function_return_unsupported,
-        .rkey_unpack = uct_md_stub_rkey_unpack,
-        .rkey_ptr    = (uct_component_rkey_ptr_func_t)
-                ucs_empty_function_return_unsupported,
-        .rkey_release = (uct_component_rkey_release_func_t)
-                ucs_empty_function_return_success,
+        .rkey_unpack  = xshm_rkey_unpack,
+        .rkey_ptr     = xshm_rkey_ptr,
+        .rkey_release = xshm_rkey_release,
         .md_config   = {.name   = "XSHM memory domain",
                         .prefix = "XSHM_",
                         .table  = xshm_md_config_table,

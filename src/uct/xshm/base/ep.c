@@ -8,6 +8,7 @@
 #endif
 
 #include "ep.h"
+#include "rma.h"
 #include "../platform/fdset.h"
 
 #include <ucs/arch/cpu.h>
@@ -70,6 +71,7 @@ static UCS_CLASS_INIT_FUNC(xshm_ep_t, const uct_ep_params_t *params)
     }
 
     self->status     = UCS_OK;
+    self->rma_status = UCS_OK;
     self->is_sending = 0;
     self->is_gone_p  = NULL;
     ucs_queue_head_init(&self->pending);
@@ -93,6 +95,7 @@ static UCS_CLASS_CLEANUP_FUNC(xshm_ep_t)
 
     xshm_ep_pending_purge(&self->super.super, NULL, NULL);
     xshm_ep_stop_waiting(self);
+    xshm_rma_purge(self, UCS_ERR_CANCELED);
     xshm_peer_finish_flushes(self->peer, self, UCS_ERR_CANCELED);
     ucs_list_del(&self->failed);
     ucs_list_del(&self->list);
@@ -104,8 +107,7 @@ UCS_CLASS_DEFINE_NEW_FUNC(xshm_ep_t, uct_ep_t, const uct_ep_params_t *);
 UCS_CLASS_DEFINE_DELETE_FUNC(xshm_ep_t, uct_ep_t);
 
 
-/* May this endpoint send now? Opens the channel at its first message. */
-static ucs_status_t xshm_ep_check_sendable(xshm_ep_t *ep)
+ucs_status_t xshm_ep_check_sendable(xshm_ep_t *ep)
 {
     if (ep->status != UCS_OK) {
         return ep->status;
@@ -157,6 +159,12 @@ static UCS_F_ALWAYS_INLINE ucs_status_t xshm_ep_reserve(xshm_ep_t *ep,
     return ucs_likely(*payload_p != NULL) ?
                    UCS_OK :
                    xshm_ep_reserve_slow(ep, lines, payload_p);
+}
+
+ucs_status_t
+xshm_ep_reserve_record(xshm_ep_t *ep, uint32_t lines, void **payload_p)
+{
+    return xshm_ep_reserve(ep, lines, payload_p);
 }
 
 static UCS_F_ALWAYS_INLINE xshm_abi_record_t xshm_ep_record(uint8_t id,
@@ -340,12 +348,14 @@ ucs_status_t xshm_ep_am_zcopy(uct_ep_h tl_ep, uint8_t id, const void *header,
     return UCS_OK;
 }
 
-/* Room for any message: only then can a request that found none be tried
- * again at once. */
+/* Room for any message, and any operation: only then can a request that found
+ * none be tried again at once. */
 static int xshm_ep_has_room(xshm_ep_t *ep)
 {
-    return xshm_ring_tx_can_reserve(&ep->peer->tx->ring,
-                                    xshm_ep_iface(ep)->config.seg_lines);
+    return xshm_rma_has_room(ep->peer) &&
+           ((ep->peer->tx->state == XSHM_TX_IDLE) ||
+            xshm_ring_tx_can_reserve(&ep->peer->tx->ring,
+                                     xshm_ep_iface(ep)->config.seg_lines));
 }
 
 ucs_status_t
@@ -355,8 +365,7 @@ xshm_ep_pending_add(uct_ep_h tl_ep, uct_pending_req_t *req, unsigned flags)
     xshm_iface_t *iface = xshm_ep_iface(ep);
 
     if (ucs_queue_is_empty(&ep->pending) &&
-        ((ep->status != UCS_OK) || (ep->peer->tx->state == XSHM_TX_IDLE) ||
-         xshm_ep_has_room(ep))) {
+        ((ep->status != UCS_OK) || xshm_ep_has_room(ep))) {
         return UCS_ERR_BUSY;
     }
 
@@ -450,6 +459,7 @@ xshm_ep_flush(uct_ep_h tl_ep, unsigned flags, uct_completion_t *comp)
 
     UCT_TL_EP_STAT_FLUSH(&ep->super);
     if (flags & UCT_FLUSH_FLAG_CANCEL) {
+        xshm_rma_purge(ep, UCS_ERR_CANCELED);
         return UCS_OK;
     }
 
@@ -457,19 +467,26 @@ xshm_ep_flush(uct_ep_h tl_ep, unsigned flags, uct_completion_t *comp)
         return ep->status;
     }
 
-    if (xshm_ep_must_wait(ep)) {
+    if (xshm_ep_must_wait(ep) || xshm_rma_is_sending(ep)) {
         return UCS_ERR_NO_RESOURCE;
     }
 
-    /* The memory is ours: what is in it is safe only when the peer has it */
-    return (ep->peer->tx->state == XSHM_TX_ASKING) ?
+    /* What was stored directly is there, for all that look for it */
+    ucs_memory_cpu_store_fence();
+
+    /* The memory is ours: what is in it is safe only when the peer has it. What
+     * it is to do is done when it says so. */
+    return ((ep->peer->tx->state == XSHM_TX_ASKING) ||
+            xshm_rma_is_busy(ep->peer)) ?
                    xshm_peer_add_flush(ep->peer, ep, comp) :
-                   UCS_OK;
+                   xshm_ep_take_rma_status(ep);
 }
 
 ucs_status_t xshm_ep_fence(uct_ep_h tl_ep, unsigned flags)
 {
-    /* Active messages of an endpoint are in order */
+    /* What is sent is in order, and so is what is done directly */
+    ucs_memory_cpu_fence();
+    xshm_rma_fence(ucs_derived_of(tl_ep, xshm_ep_t)->peer);
     UCT_TL_EP_STAT_FENCE(ucs_derived_of(tl_ep, uct_base_ep_t));
     return UCS_OK;
 }
@@ -511,7 +528,11 @@ void xshm_ep_report_failure(xshm_ep_t *ep)
     int           is_gone = 0;
 
     ep->is_gone_p = &is_gone;
-    xshm_peer_finish_flushes(ep->peer, ep, status);
+    xshm_rma_purge(ep, status);
+    if (!is_gone) {
+        xshm_peer_finish_flushes(ep->peer, ep, status);
+    }
+
     if (is_gone) {
         return;
     }

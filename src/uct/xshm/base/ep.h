@@ -24,6 +24,8 @@ typedef struct xshm_ep {
     ucs_list_link_t  waiting;    /**< In xshm_peer_t::waiting */
     ucs_list_link_t  failed;     /**< In xshm_iface_t::failed */
     ucs_status_t     status;     /**< Error, if it has failed */
+    ucs_status_t     rma_status; /**< Error of an operation without completion,
+                                       for the next flush */
     int              is_sending; /**< A pending request is being sent */
     int             *is_gone_p;  /**< Whom to tell that it was destroyed while
                                        the user's code ran, or NULL */
@@ -63,6 +65,22 @@ ucs_status_t
 xshm_ep_check(uct_ep_h tl_ep, unsigned flags, uct_completion_t *comp);
 
 ucs_status_t xshm_ep_invalidate(uct_ep_h tl_ep, unsigned flags);
+
+/** May this endpoint send now? Opens the channel at its first message. */
+ucs_status_t xshm_ep_check_sendable(xshm_ep_t *ep);
+
+/** Find room for a record of @a lines lines, to be committed to ep->ring */
+ucs_status_t
+xshm_ep_reserve_record(xshm_ep_t *ep, uint32_t lines, void **payload_p);
+
+/** What went wrong since the last flush */
+static inline ucs_status_t xshm_ep_take_rma_status(xshm_ep_t *ep)
+{
+    ucs_status_t status = ep->rma_status;
+
+    ep->rma_status = UCS_OK;
+    return status;
+}
 
 /** Mark the endpoint as failed; the user is told in progress */
 void xshm_ep_set_failed(xshm_ep_t *ep);

@@ -10,8 +10,10 @@
 #include "ep.h"
 #include "iface.h"
 #include "md.h"
+#include "rma.h"
 #include "../platform/fdset.h"
 
+#include <ucs/arch/cpu.h>
 #include <ucs/debug/log.h>
 #include <ucs/debug/memtrack_int.h>
 #include <ucs/sys/string.h>
@@ -26,11 +28,21 @@
 #define XSHM_IFACE_LATENCY   75e-9
 #define XSHM_IFACE_BANDWIDTH (9000.0 * UCS_MBYTE)
 
-/* Any number would do, but users size arrays by it */
-#define XSHM_IFACE_MAX_IOV 16
-
 /* Buffers of copies that are allocated at a time */
 #define XSHM_IFACE_DESC_GROW 64
+
+
+/* Ways of access to peers' memory */
+enum {
+    XSHM_IFACE_RMA_AUTO,
+    XSHM_IFACE_RMA_MESSAGE,
+    XSHM_IFACE_RMA_LAST
+};
+
+static const char *xshm_iface_rma_names[] = {
+        [XSHM_IFACE_RMA_AUTO]    = "auto",
+        [XSHM_IFACE_RMA_MESSAGE] = "message",
+        [XSHM_IFACE_RMA_LAST]    = NULL};
 
 
 /* The help texts are not to be torn apart */
@@ -86,6 +98,14 @@ ucs_config_field_t xshm_iface_config_table[] = {
      "call of either side.",
      ucs_offsetof(xshm_iface_config_t, spin), UCS_CONFIG_TYPE_TIME},
 
+    {"RMA", "auto",
+     "How put, get and atomic operations access a peer's memory. \"auto\" is\n"
+     "directly where the memory can be mapped (it was allocated by UCX from\n"
+     "xshm, and the device can share it), else by message. \"message\" is\n"
+     "always by message, so that the peer's progress carries them out.",
+     ucs_offsetof(xshm_iface_config_t, rma),
+     UCS_CONFIG_TYPE_ENUM(xshm_iface_rma_names)},
+
     {NULL}
 };
 /* clang-format on */
@@ -129,6 +149,33 @@ ucs_status_t xshm_iface_query_devices(uct_md_h                   md,
     return UCS_OK;
 }
 
+static void
+xshm_iface_query_rma(const xshm_iface_t *iface, uct_iface_attr_t *attr)
+{
+    const uint64_t post  = UCS_BIT(UCT_ATOMIC_OP_ADD) |
+                           UCS_BIT(UCT_ATOMIC_OP_AND) |
+                           UCS_BIT(UCT_ATOMIC_OP_OR) |
+                           UCS_BIT(UCT_ATOMIC_OP_XOR);
+    const uint64_t fetch = post | UCS_BIT(UCT_ATOMIC_OP_SWAP) |
+                           UCS_BIT(UCT_ATOMIC_OP_CSWAP);
+
+    attr->cap.put.max_short       = xshm_rma_max_put(iface);
+    attr->cap.put.max_bcopy       = xshm_rma_max_put(iface);
+    attr->cap.put.max_zcopy       = XSHM_IFACE_MAX_ZCOPY;
+    attr->cap.put.max_iov         = XSHM_IFACE_MAX_IOV;
+    attr->cap.put.opt_zcopy_align = 1;
+    attr->cap.put.align_mtu       = 1;
+    attr->cap.get.max_bcopy       = XSHM_RMA_MAX_GET;
+    attr->cap.get.max_zcopy       = XSHM_IFACE_MAX_ZCOPY;
+    attr->cap.get.max_iov         = XSHM_IFACE_MAX_IOV;
+    attr->cap.get.opt_zcopy_align = 1;
+    attr->cap.get.align_mtu       = 1;
+    attr->cap.atomic32.op_flags   = post;
+    attr->cap.atomic64.op_flags   = post;
+    attr->cap.atomic32.fop_flags  = fetch;
+    attr->cap.atomic64.fop_flags  = fetch;
+}
+
 static ucs_status_t
 xshm_iface_query(uct_iface_h tl_iface, uct_iface_attr_t *attr)
 {
@@ -138,7 +185,10 @@ xshm_iface_query(uct_iface_h tl_iface, uct_iface_attr_t *attr)
 
     attr->cap.flags = UCT_IFACE_FLAG_CONNECT_TO_IFACE |
                       UCT_IFACE_FLAG_AM_SHORT | UCT_IFACE_FLAG_AM_BCOPY |
-                      UCT_IFACE_FLAG_AM_ZCOPY | UCT_IFACE_FLAG_PENDING |
+                      UCT_IFACE_FLAG_AM_ZCOPY | UCT_IFACE_FLAG_PUT_SHORT |
+                      UCT_IFACE_FLAG_PUT_BCOPY | UCT_IFACE_FLAG_PUT_ZCOPY |
+                      UCT_IFACE_FLAG_GET_BCOPY | UCT_IFACE_FLAG_GET_ZCOPY |
+                      UCT_IFACE_FLAG_ATOMIC_CPU | UCT_IFACE_FLAG_PENDING |
                       UCT_IFACE_FLAG_CB_SYNC | UCT_IFACE_FLAG_EP_CHECK |
                       UCT_IFACE_FLAG_ERRHANDLE_PEER_FAILURE;
     attr->cap.am.max_short       = iface->config.max_short;
@@ -148,6 +198,7 @@ xshm_iface_query(uct_iface_h tl_iface, uct_iface_attr_t *attr)
     attr->cap.am.max_iov         = XSHM_IFACE_MAX_IOV;
     attr->cap.am.opt_zcopy_align = 1;
     attr->cap.am.align_mtu       = 1;
+    xshm_iface_query_rma(iface, attr);
     attr->device_addr_len     = xshm_iface_platform(iface)->ops->dev_addr_size;
     attr->iface_addr_len      = sizeof(xshm_iface_addr_t);
     attr->overhead            = XSHM_IFACE_OVERHEAD;
@@ -226,13 +277,24 @@ xshm_iface_flush(uct_iface_h tl_iface, unsigned flags, uct_completion_t *comp)
 
     UCT_TL_IFACE_STAT_FLUSH(&iface->super);
     kh_foreach_value(&iface->peers, peer, {
-        if (peer->tx->state == XSHM_TX_ASKING) {
+        if ((peer->tx->state == XSHM_TX_ASKING) || xshm_rma_is_busy(peer)) {
             UCT_TL_IFACE_STAT_FLUSH_WAIT(&iface->super);
             return UCS_INPROGRESS;
         }
     })
 
         return UCS_OK;
+}
+
+static ucs_status_t xshm_iface_fence(uct_iface_h tl_iface, unsigned flags)
+{
+    xshm_iface_t *iface = ucs_derived_of(tl_iface, xshm_iface_t);
+    xshm_peer_t  *peer;
+
+    ucs_memory_cpu_fence();
+    kh_foreach_value(&iface->peers, peer, xshm_rma_fence(peer));
+    UCT_TL_IFACE_STAT_FENCE(&iface->super);
+    return UCS_OK;
 }
 
 /* Give a message to its handler from a copy of its own, which the handler may
@@ -314,6 +376,13 @@ static UCS_F_NOINLINE void xshm_iface_end_rx(xshm_iface_t *iface, xshm_rx_t *rx)
     xshm_iface_schedule(iface, XSHM_IFACE_WORK_ENDED);
 }
 
+static int xshm_iface_is_rma(const xshm_abi_record_t *record)
+{
+    return (record->type == XSHM_RECORD_PUT) ||
+           (record->type == XSHM_RECORD_GET) ||
+           (record->type == XSHM_RECORD_ATOMIC);
+}
+
 /* Anything but a short message. @return Zero: nothing more to read here. */
 static UCS_F_NOINLINE int
 xshm_iface_deliver_long(xshm_iface_t *iface, xshm_rx_t *rx,
@@ -328,6 +397,11 @@ xshm_iface_deliver_long(xshm_iface_t *iface, xshm_rx_t *rx,
         xshm_iface_violation(iface, rx, record);
         xshm_iface_end_rx(iface, rx);
         return 0;
+    }
+
+    if (xshm_iface_is_rma(record)) {
+        xshm_rma_execute(rx, record);
+        return 1;
     }
 
     if (iface->config.copy_out) {
@@ -524,6 +598,10 @@ static UCS_F_NOINLINE unsigned xshm_iface_progress_slow(xshm_iface_t *iface)
         count += xshm_iface_handle_events(iface);
     }
 
+    if (work & XSHM_IFACE_WORK_RMA) {
+        count += xshm_rma_progress(iface);
+    }
+
     if (work & XSHM_IFACE_WORK_PENDING) {
         count += xshm_iface_dispatch_pending(iface);
     }
@@ -600,6 +678,17 @@ static uct_iface_ops_t xshm_iface_ops = {
         .ep_am_short_iov          = xshm_ep_am_short_iov,
         .ep_am_bcopy              = xshm_ep_am_bcopy,
         .ep_am_zcopy              = xshm_ep_am_zcopy,
+        .ep_put_short             = xshm_ep_put_short,
+        .ep_put_bcopy             = xshm_ep_put_bcopy,
+        .ep_put_zcopy             = xshm_ep_put_zcopy,
+        .ep_get_bcopy             = xshm_ep_get_bcopy,
+        .ep_get_zcopy             = xshm_ep_get_zcopy,
+        .ep_atomic32_post         = xshm_ep_atomic32_post,
+        .ep_atomic64_post         = xshm_ep_atomic64_post,
+        .ep_atomic32_fetch        = xshm_ep_atomic32_fetch,
+        .ep_atomic64_fetch        = xshm_ep_atomic64_fetch,
+        .ep_atomic_cswap32        = xshm_ep_atomic_cswap32,
+        .ep_atomic_cswap64        = xshm_ep_atomic_cswap64,
         .ep_pending_add           = xshm_ep_pending_add,
         .ep_pending_purge         = xshm_ep_pending_purge,
         .ep_flush                 = xshm_ep_flush,
@@ -608,7 +697,7 @@ static uct_iface_ops_t xshm_iface_ops = {
         .ep_create                = UCS_CLASS_NEW_FUNC_NAME(xshm_ep_t),
         .ep_destroy               = UCS_CLASS_DELETE_FUNC_NAME(xshm_ep_t),
         .iface_flush              = xshm_iface_flush,
-        .iface_fence              = uct_base_iface_fence,
+        .iface_fence              = xshm_iface_fence,
         .iface_progress_enable    = uct_base_iface_progress_enable,
         .iface_progress_disable   = uct_base_iface_progress_disable,
         .iface_progress           = xshm_iface_progress,
@@ -789,12 +878,15 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
     self->idle_polls     = 0;
     self->num_yields     = 0;
     self->num_violations = 0;
+    self->num_direct     = 0;
+    self->num_messages   = 0;
     self->rx_headroom =
             UCT_IFACE_PARAM_VALUE(params, rx_headroom, RX_HEADROOM, 0);
     self->release_desc.cb    = xshm_iface_release_desc;
     self->config.max_poll    = ucs_max(config->max_poll, 1);
     self->config.yield_after = config->yield_after;
     self->config.linger      = config->linger;
+    self->config.is_message_only = (config->rma == XSHM_IFACE_RMA_MESSAGE);
 
     status = xshm_iface_config_sizes(self, config);
     if (status != UCS_OK) {
@@ -806,10 +898,15 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
         goto err;
     }
 
+    status = xshm_rma_init_iface(self);
+    if (status != UCS_OK) {
+        goto err_cleanup_desc_mpool;
+    }
+
     status = xshm_iface_open_mailbox(self, params->mode.device.dev_name,
                                      &config->allow);
     if (status != UCS_OK) {
-        goto err_cleanup_desc_mpool;
+        goto err_cleanup_rma;
     }
 
     self->config.copy_out = (config->copy_out == UCS_CONFIG_ON) ||
@@ -821,8 +918,11 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
     kh_init_inplace(xshm_peers, &self->peers);
     ucs_list_head_init(&self->blocked);
     ucs_list_head_init(&self->failed);
+    ucs_list_head_init(&self->rma_active);
     return UCS_OK;
 
+err_cleanup_rma:
+    xshm_rma_cleanup_iface(self);
 err_cleanup_desc_mpool:
     ucs_mpool_cleanup(&self->desc_mp, 0);
 err:
@@ -872,11 +972,15 @@ static UCS_CLASS_CLEANUP_FUNC(xshm_iface_t)
               " channels that broke the rules, refused %" PRIu64 " requests",
               self, self->num_yields, self->num_violations,
               self->mailbox->num_refused);
+    ucs_debug("xshm: interface %p made %" PRIu64 " direct accesses and %" PRIu64
+              " by message",
+              self, self->num_direct, self->num_messages);
 
     xshm_event_cleanup(&self->events);
     xshm_pollset_cleanup(&self->pollset);
     kh_destroy_inplace(xshm_peers, &self->peers);
     xshm_mailbox_put(self->mailbox);
+    xshm_rma_cleanup_iface(self);
     ucs_mpool_cleanup(&self->desc_mp, 1);
 }
 

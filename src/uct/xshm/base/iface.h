@@ -21,12 +21,19 @@
 typedef struct xshm_peer xshm_peer_t;
 
 
+/** Any number would do, but users size arrays by it */
+#define XSHM_IFACE_MAX_IOV 16
+
+/** Longest put or get: so that no copy keeps progress long, bytes */
+#define XSHM_IFACE_MAX_ZCOPY (1ul << 20)
+
 /** What progress has to do besides looking for messages */
 enum {
     XSHM_IFACE_WORK_PENDING = 1u << 0, /**< Endpoints wait for room */
     XSHM_IFACE_WORK_ENDED   = 1u << 1, /**< Receiving channels have ended */
     XSHM_IFACE_WORK_FAILED  = 1u << 2, /**< Endpoints have failed */
-    XSHM_IFACE_WORK_ARMED   = 1u << 3  /**< Peers may think that we sleep */
+    XSHM_IFACE_WORK_ARMED   = 1u << 3, /**< Peers may think that we sleep */
+    XSHM_IFACE_WORK_RMA     = 1u << 4  /**< Access by message is under way */
 };
 
 
@@ -58,6 +65,7 @@ typedef struct xshm_iface_config {
     double                  linger;
     ucs_config_allow_list_t allow;
     double                  spin;
+    unsigned                rma;
 } xshm_iface_config_t;
 
 
@@ -72,11 +80,16 @@ typedef struct xshm_iface {
     unsigned         rx_headroom;
     ucs_list_link_t  blocked; /**< Peers with endpoints that wait */
     ucs_list_link_t  failed;  /**< Endpoints to be reported */
+    ucs_list_link_t  rma_active; /**< Peers with access by message */
+    ucs_mpool_t      rma_mp;     /**< Of xshm_rma_op_t */
+    void            *bounce;     /**< A message or a reply, for a while */
     khash_t(xshm_peers) peers;
     ucs_mpool_t     desc_mp; /**< For copies of what was received */
     uct_recv_desc_t release_desc;
     uint64_t        num_yields;     /**< Times the processor was given up */
     uint64_t        num_violations; /**< Channels that broke the rules */
+    uint64_t        num_direct;     /**< Put, get and atomics: directly */
+    uint64_t        num_messages;   /**< The same by message, in records */
 
     struct {
         size_t   ring_size;   /**< Bytes */
@@ -88,6 +101,7 @@ typedef struct xshm_iface {
         unsigned yield_after; /**< Empty calls, or 0: never */
         int      copy_out;    /**< Copy before handing up */
         double   linger;      /**< Seconds */
+        int      is_message_only; /**< No direct access */
     } config;
 } xshm_iface_t;
 

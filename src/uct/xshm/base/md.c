@@ -8,11 +8,20 @@
 #endif
 
 #include "md.h"
-#include "../platform/platform.h"
+#include "../memory/registry.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/debug/memtrack_int.h>
 #include <ucs/sys/compiler.h>
+#include <ucs/sys/math.h>
+#include <ucs/sys/sys.h>
+
+
+/* What a file can be long */
+#define XSHM_MD_MAX_ALLOC ((size_t)LONG_MAX / 2)
+
+/* A place in a table, seconds */
+#define XSHM_MD_REG_COST 50e-9
 
 
 ucs_config_field_t xshm_md_config_table[] = {
@@ -42,6 +51,22 @@ ucs_status_t xshm_md_query_resources(uct_component_t         *component,
     return uct_md_query_empty_md_resource(resources_p, num_resources_p);
 }
 
+/* The first platform here that has memory which peers can map, or NULL */
+static const xshm_platform_ops_t *xshm_md_region_ops(void)
+{
+    char reason[256];
+    int  i;
+
+    for (i = 0; xshm_platforms[i] != NULL; ++i) {
+        if ((xshm_platforms[i]->region_alloc != NULL) &&
+            xshm_platforms[i]->probe(reason, sizeof(reason))) {
+            return xshm_platforms[i];
+        }
+    }
+
+    return NULL;
+}
+
 static void xshm_md_close(uct_md_h md)
 {
     ucs_free(ucs_derived_of(md, xshm_md_t));
@@ -49,51 +74,121 @@ static void xshm_md_close(uct_md_h md)
 
 static ucs_status_t xshm_md_query(uct_md_h md, uct_md_attr_t *attr)
 {
-    attr->cap.flags            = UCT_MD_FLAG_REG;
-    attr->cap.max_alloc        = ULONG_MAX;
-    attr->cap.max_reg          = SIZE_MAX;
+    /* No RKEY_PTR: together with REG, UCP 1.13 takes it to mean that all
+     * registered memory can be mapped. No INVALIDATE: what a peer has mapped,
+     * it can go on to access. */
+    attr->cap.flags = UCT_MD_FLAG_REG | UCT_MD_FLAG_NEED_RKEY;
+    if (xshm_md_region_ops() != NULL) {
+        attr->cap.flags |= UCT_MD_FLAG_ALLOC | UCT_MD_FLAG_FIXED;
+    }
+
+    attr->cap.max_alloc        = XSHM_MD_MAX_ALLOC;
+    attr->cap.max_reg          = ULONG_MAX;
     attr->cap.reg_mem_types    = UCS_BIT(UCS_MEMORY_TYPE_HOST);
-    attr->cap.alloc_mem_types  = 0;
+    attr->cap.alloc_mem_types  = UCS_BIT(UCS_MEMORY_TYPE_HOST);
     attr->cap.detect_mem_types = 0;
     attr->cap.access_mem_types = UCS_BIT(UCS_MEMORY_TYPE_HOST);
-    attr->rkey_packed_size     = 0;
-    attr->reg_cost             = ucs_linear_func_make(0, 0);
+    attr->rkey_packed_size     = sizeof(xshm_abi_key_t);
+    attr->reg_cost             = ucs_linear_func_make(XSHM_MD_REG_COST, 0);
     memset(&attr->local_cpus, 0xff, sizeof(attr->local_cpus));
     return UCS_OK;
 }
 
-/* Messages are copied, so any memory can be sent from: there is nothing to
- * register, and all handles are the same one. */
+static unsigned xshm_md_rights(unsigned flags)
+{
+    return ((flags & UCT_MD_MEM_ACCESS_REMOTE_PUT) ? XSHM_RIGHT_PUT : 0) |
+           ((flags & UCT_MD_MEM_ACCESS_REMOTE_GET) ? XSHM_RIGHT_GET : 0) |
+           ((flags & UCT_MD_MEM_ACCESS_REMOTE_ATOMIC) ? XSHM_RIGHT_ATOMIC : 0);
+}
+
+static ucs_status_t
+xshm_md_mem_alloc(uct_md_h md, size_t *length_p, void **address_p,
+                  ucs_memory_type_t mem_type, unsigned flags,
+                  const char *alloc_name, uct_mem_h *memh_p)
+{
+    const xshm_platform_ops_t *ops       = xshm_md_region_ops();
+    size_t                     page_size = ucs_get_page_size();
+    xshm_reg_t                *reg;
+    ucs_status_t               status;
+    size_t                     length;
+
+    if ((ops == NULL) || (mem_type != UCS_MEMORY_TYPE_HOST) ||
+        (*length_p > XSHM_MD_MAX_ALLOC)) {
+        return UCS_ERR_UNSUPPORTED;
+    }
+
+    length = ucs_align_up_pow2(*length_p, page_size);
+    status = xshm_reg_alloc(ops, length, *address_p,
+                            (flags & UCT_MD_MEM_FLAG_FIXED) != 0,
+                            xshm_md_rights(flags), &reg);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    *length_p  = length;
+    *address_p = (void *)(uintptr_t)reg->base;
+    *memh_p    = reg;
+    return UCS_OK;
+}
+
+static ucs_status_t xshm_md_mem_free(uct_md_h md, uct_mem_h memh)
+{
+    xshm_reg_remove(memh);
+    return UCS_OK;
+}
+
+/* Who wants no errors asks whether it is of use: for a large message it is only
+ * if the memory can be mapped. What goes by message is faster without. */
 static ucs_status_t xshm_md_mem_reg(uct_md_h md, void *address, size_t length,
                                     unsigned flags, uct_mem_h *memh_p)
 {
-    static char memh;
+    if ((uintptr_t)address + length < (uintptr_t)address) {
+        ucs_error("xshm: cannot register %zu bytes at %p: there is no such "
+                  "memory",
+                  length, address);
+        return UCS_ERR_INVALID_PARAM;
+    }
 
-    *memh_p = &memh;
-    return UCS_OK;
+    if ((flags & UCT_MD_MEM_FLAG_HIDE_ERRORS) &&
+        !xshm_reg_is_in_region(address, length)) {
+        return UCS_ERR_UNSUPPORTED;
+    }
+
+    return xshm_reg_add(address, length, xshm_md_rights(flags),
+                        (xshm_reg_t **)memh_p);
 }
 
 static ucs_status_t
 xshm_md_mem_dereg(uct_md_h md, const uct_md_mem_dereg_params_t *params)
 {
     UCT_MD_MEM_DEREG_CHECK_PARAMS(params, 0);
+    xshm_reg_remove(params->memh);
+    return UCS_OK;
+}
+
+static ucs_status_t
+xshm_md_mkey_pack(uct_md_h md, uct_mem_h memh,
+                  const uct_md_mkey_pack_params_t *params, void *rkey_buffer)
+{
+    xshm_abi_key_t key;
+
+    xshm_reg_key(memh, xshm_process_name(), &key);
+    memcpy(rkey_buffer, &key, sizeof(key));
     return UCS_OK;
 }
 
 static uct_md_ops_t xshm_md_ops = {
-        .close = xshm_md_close,
-        .query = xshm_md_query,
-        .mem_alloc =
-                (uct_md_mem_alloc_func_t)ucs_empty_function_return_unsupported,
-        .mem_free =
-                (uct_md_mem_free_func_t)ucs_empty_function_return_unsupported,
+        .close     = xshm_md_close,
+        .query     = xshm_md_query,
+        .mem_alloc = xshm_md_mem_alloc,
+        .mem_free  = xshm_md_mem_free,
         .mem_advise =
                 (uct_md_mem_advise_func_t)ucs_empty_function_return_unsupported,
         .mem_reg   = xshm_md_mem_reg,
         .mem_dereg = xshm_md_mem_dereg,
         .mem_query =
                 (uct_md_mem_query_func_t)ucs_empty_function_return_unsupported,
-        .mkey_pack = (uct_md_mkey_pack_func_t)ucs_empty_function_return_success,
+        .mkey_pack = xshm_md_mkey_pack,
         .is_sockaddr_accessible = (uct_md_is_sockaddr_accessible_func_t)
                 ucs_empty_function_return_zero_int,
         .detect_memory_type = (uct_md_detect_memory_type_func_t)

@@ -9,16 +9,18 @@
 
 #include "peer.h"
 #include "ep.h"
+#include "rma.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/debug/memtrack_int.h>
 
 
-/* A flush that waits for the peer to accept */
+/* A flush that waits for the peer to accept, and to do what was sent */
 typedef struct xshm_flush {
     ucs_list_link_t   list;
     xshm_ep_t        *ep;
     uct_completion_t *comp;
+    uint32_t          mark;
 } xshm_flush_t;
 
 
@@ -46,6 +48,8 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
     peer->iface = iface;
     peer->addr  = *addr;
     peer->refs  = 0;
+    peer->rma   = NULL;
+    peer->is_indirect = 0;
     ucs_list_head_init(&peer->eps);
     ucs_list_head_init(&peer->waiting);
     ucs_list_head_init(&peer->blocked);
@@ -101,6 +105,7 @@ void xshm_peer_put(xshm_peer_t *peer)
 
     xshm_peer_forget(peer);
     ucs_list_del(&peer->blocked);
+    xshm_rma_cleanup_peer(peer);
     xshm_tx_close(peer->tx);
     ucs_free(peer);
 }
@@ -122,6 +127,7 @@ xshm_peer_add_flush(xshm_peer_t *peer, xshm_ep_t *ep, uct_completion_t *comp)
 
     flush->ep   = ep;
     flush->comp = comp;
+    flush->mark = xshm_rma_mark(peer);
     ucs_list_add_tail(&peer->flushes, &flush->list);
     return UCS_INPROGRESS;
 }
@@ -149,18 +155,29 @@ void xshm_peer_finish_flushes(xshm_peer_t *peer, const xshm_ep_t *ep,
     }
 }
 
-/* A completion may destroy all endpoints */
-static void xshm_peer_accepted(xshm_peer_t *peer)
+/* They are in the order of their marks */
+static int xshm_peer_is_flushed(xshm_peer_t *peer)
+{
+    return !ucs_list_is_empty(&peer->flushes) &&
+           (peer->tx->state == XSHM_TX_ACCEPTED) &&
+           xshm_rma_is_done(peer, ucs_list_head(&peer->flushes, xshm_flush_t,
+                                                list)->mark);
+}
+
+void xshm_peer_complete_flushes(xshm_peer_t *peer)
 {
     uct_completion_t *comp;
     xshm_flush_t     *flush;
+    ucs_status_t      status;
 
+    /* A completion may destroy all endpoints */
     ++peer->refs;
-    while (!ucs_list_is_empty(&peer->flushes)) {
-        flush = ucs_list_extract_head(&peer->flushes, xshm_flush_t, list);
-        comp  = flush->comp;
+    while (xshm_peer_is_flushed(peer)) {
+        flush  = ucs_list_extract_head(&peer->flushes, xshm_flush_t, list);
+        comp   = flush->comp;
+        status = xshm_ep_take_rma_status(flush->ep);
         ucs_free(flush);
-        uct_invoke_completion(comp, UCS_OK);
+        uct_invoke_completion(comp, status);
     }
     xshm_peer_put(peer);
 }
@@ -189,7 +206,7 @@ void xshm_peer_handle_event(xshm_peer_t *peer, unsigned flags)
     if (peer->tx->state == XSHM_TX_FAILED) {
         xshm_peer_fail(peer);
     } else if (peer->tx->state == XSHM_TX_ACCEPTED) {
-        xshm_peer_accepted(peer);
+        xshm_peer_complete_flushes(peer);
     }
 }
 

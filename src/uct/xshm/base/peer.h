@@ -8,6 +8,9 @@
 
 #include "iface.h"
 
+typedef struct xshm_rma_peer xshm_rma_peer_t;
+
+
 /**
  * An interface that this one sends to: one channel, and all endpoints to it.
  *
@@ -22,6 +25,9 @@ struct xshm_peer {
     ucs_list_link_t   blocked; /**< In xshm_iface_t::blocked, if any waits */
     ucs_list_link_t   flushes; /**< Completions that wait for acceptance */
     unsigned          refs;    /**< Endpoints, and who is at work on it */
+    xshm_rma_peer_t  *rma;     /**< Access by message, NULL: never yet */
+    int               is_indirect; /**< Access by message only: so that it is
+                                        done after what was sent before */
 };
 
 struct xshm_ep;
@@ -34,9 +40,13 @@ ucs_status_t xshm_peer_get(xshm_iface_t *iface, const void *dev_addr,
 /** One endpoint less. The last one closes the channel. */
 void xshm_peer_put(xshm_peer_t *peer);
 
-/** Call @a comp when the peer has accepted, or has failed */
+/** Call @a comp when the peer has accepted and has done what was sent, or has
+ *  failed */
 ucs_status_t xshm_peer_add_flush(xshm_peer_t *peer, struct xshm_ep *ep,
                                  uct_completion_t *comp);
+
+/** Complete the flushes that have nothing more to wait for */
+void xshm_peer_complete_flushes(xshm_peer_t *peer);
 
 /** Complete the flushes of an endpoint that has failed or is destroyed */
 void xshm_peer_finish_flushes(xshm_peer_t *peer, const struct xshm_ep *ep,

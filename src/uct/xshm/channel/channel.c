@@ -6,6 +6,8 @@
 #include "channel.h"
 #include "rx.h"
 #include "tx.h"
+#include "../memory/registry.h"
+#include "../memory/view.h"
 
 
 static void xshm_channel_accepted(xshm_conn_t *conn)
@@ -32,8 +34,15 @@ static void xshm_channel_attention(xshm_conn_t *conn)
     }
 }
 
+/* clang-format off */
 const xshm_platform_sink_t xshm_channel_sink = {
-        .request   = xshm_rx_handle_request,
-        .accepted  = xshm_channel_accepted,
-        .closed    = xshm_channel_closed,
-        .attention = xshm_channel_attention};
+    .request         = xshm_rx_handle_request,
+    .accepted        = xshm_channel_accepted,
+    .closed          = xshm_channel_closed,
+    .attention       = xshm_channel_attention,
+    .region_get      = xshm_reg_get_region,
+    .region_put      = xshm_reg_put_region,
+    .region_answered = xshm_view_answered,
+    .region_gone     = xshm_view_gone
+};
+/* clang-format on */

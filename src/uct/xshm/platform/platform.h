@@ -8,6 +8,7 @@
 
 #include <xshm/xshm_abi.h>
 
+#include <ucs/datastruct/list.h>
 #include <ucs/type/status.h>
 
 #include <stddef.h>
@@ -96,6 +97,39 @@ typedef struct xshm_conn {
 } xshm_conn_t;
 
 
+/** Memory that this process has allocated, and that peers may map */
+typedef struct xshm_region {
+    void                      *address;
+    size_t                     length;
+    const xshm_platform_ops_t *ops;    /**< Who has allocated it */
+    uint64_t                   id;     /**< Random name */
+    unsigned                   rights; /**< XSHM_RIGHT_xx */
+    unsigned                   refs;   /**< Registrations, and who looks at it */
+    xshm_platform_t           *shared; /**< Where peers were given it, or NULL */
+} xshm_region_t;
+
+
+/** A wish to map a peer's region. Part of the object that it is for. */
+typedef struct xshm_region_ask {
+    ucs_list_link_t list; /**< For the platform's use */
+    uint64_t        process;
+    uint64_t        id;   /**< Registration that names it: random name ... */
+    uint32_t        slot; /**< ... and place in the owner's table */
+    uint8_t         dev_addr[XSHM_DEV_ADDR_MAX];
+} xshm_region_ask_t;
+
+
+/** A peer's region that is mapped here */
+typedef struct xshm_region_info {
+    void    *address; /**< In this address space */
+    uint64_t base;    /**< In the owner's */
+    size_t   length;  /**< Bytes, whole pages */
+    uint64_t region;  /**< Its name */
+    unsigned rights;  /**< XSHM_RIGHT_xx */
+    void    *handle;  /**< The platform's */
+} xshm_region_info_t;
+
+
 /** What the platform tells. @a conn stays valid until it is disconnected. */
 typedef struct xshm_platform_sink {
     /** A peer wants to send to us. Answer by accept or by refuse. */
@@ -114,6 +148,17 @@ typedef struct xshm_platform_sink {
      * something has changed.
      */
     void (*attention)(xshm_conn_t *conn);
+    /** A peer wants to map the region that a registration lies in. @return The
+     *  region, to be put, or NULL: refused. */
+    xshm_region_t *(*region_get)(uint32_t slot, uint64_t id);
+    void (*region_put)(xshm_region_t *region);
+
+    /** The answer to region_ask: NULL if it cannot be mapped */
+    void (*region_answered)(xshm_region_ask_t        *ask,
+                            const xshm_region_info_t *info);
+
+    /** A region that was mapped has been freed by its owner */
+    void (*region_gone)(uint64_t process, uint64_t region);
 } xshm_platform_sink_t;
 
 
@@ -240,6 +285,32 @@ struct xshm_platform_ops {
      * connection, and only by the thread that owns this end of the channel.
      */
     void (*notify)(xshm_conn_t *conn);
+
+    /**
+     * Allocate zeroed memory that peers may be given later. NULL: this
+     * platform has none, and neither has it the functions below.
+     * Any thread, also before the platform was opened.
+     *
+     * @param [in] length    Bytes, whole pages.
+     * @param [in] address   Where it should be, or NULL.
+     * @param [in] is_fixed  Nowhere else.
+     */
+    ucs_status_t (*region_alloc)(size_t length, void *address, int is_fixed,
+                                 xshm_region_t **region_p);
+
+    /** Free it. What peers have mapped stays theirs, without its content.
+     *  Any thread. */
+    void (*region_free)(xshm_region_t *region);
+
+    /** Ask the owner for a region. The answer comes by the sink, once, maybe
+     *  at once. */
+    void (*region_ask)(xshm_platform_t *platform, xshm_region_ask_t *ask);
+
+    /** Unmap a peer's region */
+    void (*region_unmap)(const xshm_region_info_t *info);
+
+    /** Tell all peers that a region is freed */
+    void (*region_forget)(xshm_platform_t *platform, uint64_t region);
 };
 
 

@@ -120,7 +120,7 @@ void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint8_t *line)
 
 /* Read the consumer's count once, and believe it only if it lies between what
  * it was and what there is to consume */
-static void xshm_ring_tx_take_back(xshm_ring_tx_t *tx)
+void xshm_ring_tx_take_back(xshm_ring_tx_t *tx)
 {
     /* TAKE_BACK: pairs with GIVE_BACK */
     uint32_t consumed = __atomic_load_n(&tx->ret->consumed, __ATOMIC_ACQUIRE);
@@ -233,6 +233,9 @@ xshm_ring_rx_peek_slow(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
 {
     switch (record->type) {
     case XSHM_RECORD_AM:
+    case XSHM_RECORD_PUT:
+    case XSHM_RECORD_GET:
+    case XSHM_RECORD_ATOMIC:
         return xshm_ring_rx_fits(rx, record) ? XSHM_RING_RECORD :
                                                XSHM_RING_VIOLATION;
     case XSHM_RECORD_CLOSE:

@@ -158,6 +158,9 @@ void *xshm_ring_tx_reserve_slow(xshm_ring_tx_t *tx, uint32_t lines);
 /** Is there room for a record of @a lines lines now? Takes nothing. */
 int xshm_ring_tx_can_reserve(xshm_ring_tx_t *tx, uint32_t lines);
 
+/** Read what the consumer gave back: tx->consumed, or tx->violation */
+void xshm_ring_tx_take_back(xshm_ring_tx_t *tx);
+
 /** Write the producer's last record. There is always room for it, once. */
 void xshm_ring_tx_close(xshm_ring_tx_t *tx);
 

@@ -10,6 +10,7 @@
 #include "service.h"
 #include "barrier.h"
 #include "../channel/channel.h"
+#include "../memory/registry.h"
 #include "../platform/fdset.h"
 
 #include <ucs/debug/log.h>
@@ -20,7 +21,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 
@@ -246,9 +246,8 @@ static ucs_status_t xshm_service_start_locked(void)
 {
     ucs_status_t status;
 
-    if (getrandom(&xshm_service.process, sizeof(xshm_service.process), 0) !=
-        sizeof(xshm_service.process)) {
-        ucs_error("xshm: cannot get a random name for this process: %m");
+    xshm_service.process = xshm_process_name();
+    if (xshm_service.process == 0) {
         return UCS_ERR_IO_ERROR;
     }
 
@@ -340,7 +339,10 @@ void xshm_service_post(xshm_work_t *work, void (*func)(xshm_work_t *work))
 
     work->func = func;
     pthread_mutex_lock(&xshm_service.lock);
-    ucs_queue_push(&xshm_service.work, &work->elem);
+    /* Memory may be freed after the library's end, when nobody needs to know */
+    if (xshm_service.is_running) {
+        ucs_queue_push(&xshm_service.work, &work->elem);
+        xshm_service_wake();
+    }
     pthread_mutex_unlock(&xshm_service.lock);
-    xshm_service_wake();
 }

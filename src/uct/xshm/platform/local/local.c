@@ -9,6 +9,7 @@
 
 #include "local.h"
 #include "local_link.h"
+#include "local_region.h"
 #include "../fdset.h"
 
 #include <ucs/debug/log.h>
@@ -609,6 +610,12 @@ void xshm_local_handle_msg(xshm_local_link_t *link, const xshm_local_msg_t *msg,
     case XSHM_LOCAL_MSG_REQUEST:
         xshm_local_handle_request(link, msg, fds);
         return;
+    case XSHM_LOCAL_MSG_MAP:
+    case XSHM_LOCAL_MSG_REGION:
+    case XSHM_LOCAL_MSG_NO_REGION:
+    case XSHM_LOCAL_MSG_FORGET:
+        xshm_local_region_handle_msg(link, msg, fds);
+        return;
     default:
         break;
     }
@@ -751,4 +758,9 @@ const xshm_platform_ops_t xshm_local_ops = {
         .wake_drain    = xshm_local_wake_drain,
         .wake_close    = xshm_local_wake_put,
         .wake_attach   = xshm_local_wake_attach,
-        .notify        = xshm_local_notify};
+        .notify        = xshm_local_notify,
+        .region_alloc  = xshm_local_region_alloc,
+        .region_free   = xshm_local_region_free,
+        .region_ask    = xshm_local_region_ask,
+        .region_unmap  = xshm_local_region_unmap,
+        .region_forget = xshm_local_region_forget};

@@ -8,6 +8,7 @@
 #endif
 
 #include "local_link.h"
+#include "local_region.h"
 #include "../fdset.h"
 
 #include <ucs/debug/log.h>
@@ -92,6 +93,8 @@ static ucs_status_t xshm_local_link_new(xshm_local_t *local, int fd,
     ucs_list_head_init(&link->conns);
     ucs_queue_head_init(&link->out);
     ucs_list_head_init(&link->bells);
+    ucs_list_head_init(&link->asks);
+    ucs_list_head_init(&link->views);
 
     status = xshm_local_link_poll(link, EPOLL_CTL_ADD, 0);
     if (status != UCS_OK) {
@@ -170,12 +173,13 @@ err_close_fd:
 }
 
 static xshm_local_link_t *
-xshm_local_link_find(xshm_local_t *local, uint64_t process)
+xshm_local_link_find(xshm_local_t *local, uint64_t process, int is_own)
 {
     xshm_local_link_t *link;
 
     ucs_list_for_each(link, &local->links, list) {
-        if ((link->process == process) && !link->is_broken) {
+        if ((link->process == process) && !link->is_broken &&
+            !(is_own && link->is_incoming)) {
             return link;
         }
     }
@@ -183,13 +187,14 @@ xshm_local_link_find(xshm_local_t *local, uint64_t process)
     return NULL;
 }
 
-ucs_status_t xshm_local_link_get(xshm_local_t *local, uint64_t process,
-                                 xshm_local_link_t **link_p)
+static ucs_status_t
+xshm_local_link_find_or_open(xshm_local_t *local, uint64_t process, int is_own,
+                             xshm_local_link_t **link_p)
 {
     ucs_status_t status;
     int          fd;
 
-    *link_p = xshm_local_link_find(local, process);
+    *link_p = xshm_local_link_find(local, process, is_own);
     if (*link_p != NULL) {
         return UCS_OK;
     }
@@ -206,6 +211,18 @@ ucs_status_t xshm_local_link_get(xshm_local_t *local, uint64_t process,
     }
 
     return status;
+}
+
+ucs_status_t xshm_local_link_get(xshm_local_t *local, uint64_t process,
+                                 xshm_local_link_t **link_p)
+{
+    return xshm_local_link_find_or_open(local, process, 0, link_p);
+}
+
+ucs_status_t xshm_local_link_get_own(xshm_local_t *local, uint64_t process,
+                                     xshm_local_link_t **link_p)
+{
+    return xshm_local_link_find_or_open(local, process, 1, link_p);
 }
 
 static void xshm_local_close_fds(int *fds)
@@ -247,6 +264,7 @@ void xshm_local_link_close(xshm_local_link_t *link)
         xshm_local_handle_link_down(conn);
     }
 
+    xshm_local_region_link_down(link);
     xshm_local_link_purge(link);
     xshm_local_bells_forget(&link->bells);
     xshm_fdset_close(link->fd);
@@ -258,6 +276,7 @@ void xshm_local_link_release(xshm_local_link_t *link)
     /* The side that connected also hangs up; a message on its way to us on
      * such a link is sent again by a link of its own. */
     if (ucs_list_is_empty(&link->conns) && ucs_queue_is_empty(&link->out) &&
+        ucs_list_is_empty(&link->asks) && ucs_list_is_empty(&link->views) &&
         !link->is_incoming) {
         link->is_broken = 1;
     }
@@ -279,12 +298,13 @@ static void xshm_local_control_put(struct msghdr        *header,
 }
 
 /* UCS_ERR_NO_RESOURCE: not now */
-static ucs_status_t xshm_local_link_write(xshm_local_link_t *link,
-                                          xshm_local_msg_t *msg, const int *fds,
-                                          size_t num_fds)
+static ucs_status_t
+xshm_local_link_write(xshm_local_link_t *link, const xshm_local_msg_t *msg,
+                      const int *fds, unsigned num_fds)
 {
     xshm_local_control_t control = {{0}};
-    struct iovec         iov     = {.iov_base = msg, .iov_len = sizeof(*msg)};
+    struct iovec         iov     = {.iov_base = (void *)msg,
+                                    .iov_len  = sizeof(*msg)};
     struct msghdr        header  = {.msg_iov = &iov, .msg_iovlen = 1};
 
     if (num_fds > 0) {
@@ -336,9 +356,9 @@ static void xshm_local_link_keep(xshm_local_link_t      *link,
     xshm_local_link_want_room(link, 1);
 }
 
-static void xshm_local_msg_init(xshm_local_msg_t        *msg,
-                                const xshm_local_link_t *link,
-                                xshm_local_msg_type_t    type)
+void xshm_local_msg_init(xshm_local_msg_t        *msg,
+                         const xshm_local_link_t *link,
+                         xshm_local_msg_type_t    type)
 {
     memset(msg, 0, sizeof(*msg));
     msg->magic   = XSHM_LOCAL_MAGIC;
@@ -349,7 +369,7 @@ static void xshm_local_msg_init(xshm_local_msg_t        *msg,
 
 /* UCS_ERR_NO_RESOURCE: not now */
 static ucs_status_t xshm_local_link_write_out(xshm_local_link_t *link,
-                                              xshm_local_msg_t  *msg,
+                                              const xshm_local_msg_t *msg,
                                               const xshm_wake_t *wake)
 {
     int fd;
@@ -363,13 +383,27 @@ static ucs_status_t xshm_local_link_write_out(xshm_local_link_t *link,
 }
 
 /* Now, or when there is room, in the order of the calls */
-static void xshm_local_link_put(xshm_local_link_t *link, xshm_local_msg_t *msg,
-                                xshm_wake_t *wake)
+static void
+xshm_local_link_put(xshm_local_link_t *link, const xshm_local_msg_t *msg,
+                    xshm_wake_t *wake)
 {
     if (!ucs_queue_is_empty(&link->out) ||
         (xshm_local_link_write_out(link, msg, wake) == UCS_ERR_NO_RESOURCE)) {
         xshm_local_link_keep(link, msg, wake);
     }
+}
+
+void xshm_local_link_post(xshm_local_link_t *link, const xshm_local_msg_t *msg)
+{
+    xshm_local_link_put(link, msg, NULL);
+}
+
+ucs_status_t xshm_local_link_send_fd(xshm_local_link_t      *link,
+                                     const xshm_local_msg_t *msg, int fd)
+{
+    return ucs_queue_is_empty(&link->out) ?
+                   xshm_local_link_write(link, msg, &fd, 1) :
+                   UCS_ERR_NO_RESOURCE;
 }
 
 void xshm_local_link_send(xshm_local_link_t *link, xshm_local_msg_type_t type,

@@ -35,6 +35,8 @@ typedef struct xshm_local_link {
     ucs_list_link_t  conns; /**< Of xshm_local_conn_t */
     ucs_queue_head_t out;   /**< Of xshm_local_out_t */
     ucs_list_link_t  bells; /**< What the other side can be woken by */
+    ucs_list_link_t  asks;  /**< Regions that were asked for */
+    ucs_list_link_t  views; /**< Of xshm_local_view_t: what is mapped */
     xshm_local_t    *local;
     uint64_t         process; /**< Who is on the other side, or zero */
     int              fd;
@@ -90,6 +92,11 @@ struct xshm_local {
 ucs_status_t xshm_local_link_get(xshm_local_t *local, uint64_t process,
                                  xshm_local_link_t **link_p);
 
+/** The same, but one that this side has opened: so the other side does not
+ *  hang up while this side needs it */
+ucs_status_t xshm_local_link_get_own(xshm_local_t *local, uint64_t process,
+                                     xshm_local_link_t **link_p);
+
 /** Take over a socket that was accepted. It is closed on failure. */
 ucs_status_t xshm_local_link_accept(xshm_local_t *local, int fd);
 
@@ -117,6 +124,24 @@ void xshm_local_link_send(xshm_local_link_t *link, xshm_local_msg_type_t type,
  *  @a wake, or nothing */
 void xshm_local_link_send_event(xshm_local_link_t *link, uint32_t channel,
                                 int is_sender, xshm_wake_t *wake);
+
+
+/** Fill the fields that all messages have */
+void xshm_local_msg_init(xshm_local_msg_t        *msg,
+                         const xshm_local_link_t *link,
+                         xshm_local_msg_type_t    type);
+
+/** Send a message; it is kept if it cannot go out now */
+void xshm_local_link_post(xshm_local_link_t      *link,
+                          const xshm_local_msg_t *msg);
+
+/**
+ * Send a message with a descriptor, which stays the caller's.
+ *
+ * @return UCS_ERR_NO_RESOURCE: not now.
+ */
+ucs_status_t xshm_local_link_send_fd(xshm_local_link_t      *link,
+                                     const xshm_local_msg_t *msg, int fd);
 
 /** Send what was kept */
 void xshm_local_link_flush(xshm_local_link_t *link);

@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 
-/* Without these a peer could shrink the file below our feet (SIGBUS) */
-#define XSHM_LOCAL_SIZE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
+/* What to do when there is no memory for a ring */
+#define XSHM_LOCAL_RING_ADVICE "Free some memory, or lower UCX_XSHM_RING_SIZE"
 
 /* Blocks are counted in this unit, whatever the file system: stat(2) */
 #define XSHM_LOCAL_BLOCK_SIZE 512
@@ -50,7 +50,7 @@ static void *xshm_local_mmap(int fd, size_t size, int prot)
 
 /* Memory file with all its pages allocated now, since later there is no way
  * to report that there are none. */
-static int xshm_local_memfd(const char *name, size_t size)
+int xshm_local_memfd(const char *name, size_t size, const char *advice)
 {
     int fd, ret;
 
@@ -65,9 +65,8 @@ static int xshm_local_memfd(const char *name, size_t size)
     ret = posix_fallocate(fd, 0, size);
     if (ret != 0) {
         errno = ret;
-        ucs_error("xshm: cannot allocate %zu bytes of shared memory: %m. "
-                  "Free some memory, or lower UCX_XSHM_RING_SIZE",
-                  size);
+        ucs_error("xshm: cannot allocate %zu bytes of shared memory: %m. %s",
+                  size, advice);
         close(fd);
         return -1;
     }
@@ -75,7 +74,7 @@ static int xshm_local_memfd(const char *name, size_t size)
     return xshm_fdset_add(fd);
 }
 
-static ucs_status_t xshm_local_seal(int fd, int seals)
+ucs_status_t xshm_local_seal(int fd, int seals)
 {
     if (fcntl(fd, F_ADD_SEALS, seals | F_SEAL_SEAL) != 0) {
         ucs_error("xshm: cannot seal a memory file (seals 0x%x): %m. Linux "
@@ -164,13 +163,14 @@ ucs_status_t xshm_local_mem_alloc(xshm_platform_t *platform,
 
     fds                     = mem->fds;
     status                  = UCS_ERR_NO_MEMORY;
-    fds[XSHM_LOCAL_FD_DATA] = xshm_local_memfd("xshm-data", data_size);
+    fds[XSHM_LOCAL_FD_DATA] = xshm_local_memfd("xshm-data", data_size, XSHM_LOCAL_RING_ADVICE);
     if (fds[XSHM_LOCAL_FD_DATA] < 0) {
         goto err_free_mem;
     }
 
     fds[XSHM_LOCAL_FD_RETURN] =
-            xshm_local_memfd("xshm-return", XSHM_ABI_RETURN_SIZE);
+            xshm_local_memfd("xshm-return", XSHM_ABI_RETURN_SIZE,
+                             XSHM_LOCAL_RING_ADVICE);
     if (fds[XSHM_LOCAL_FD_RETURN] < 0) {
         goto err_free_mem;
     }
@@ -201,8 +201,7 @@ err_free_mem:
     return status;
 }
 
-/* Is the file what the peer says, and can that not change any more? */
-static int xshm_local_memfd_check(int fd, size_t size, int seals)
+int xshm_local_memfd_check(int fd, size_t size, int seals)
 {
     struct stat st = {0};
     int         have;

@@ -23,6 +23,12 @@
  *     either               EVENT    look at my line of the channel; with one
  *                                   descriptor by which I can be woken, or
  *                                   without: not any more
+ *
+ * And about memory that can be mapped:
+ *
+ *     user  -> owner   MAP     give me the region of this registration
+ *     owner -> user    REGION  with a descriptor; or NO_REGION
+ *     owner -> user    FORGET  the region is freed
  */
 
 /** First word of each message */
@@ -36,12 +42,16 @@
 
 
 typedef enum {
-    XSHM_LOCAL_MSG_HELLO   = 1,
-    XSHM_LOCAL_MSG_REQUEST = 2,
-    XSHM_LOCAL_MSG_ACCEPT  = 3,
-    XSHM_LOCAL_MSG_REFUSE  = 4,
-    XSHM_LOCAL_MSG_CLOSE   = 5,
-    XSHM_LOCAL_MSG_EVENT   = 6
+    XSHM_LOCAL_MSG_HELLO     = 1,
+    XSHM_LOCAL_MSG_REQUEST   = 2,
+    XSHM_LOCAL_MSG_ACCEPT    = 3,
+    XSHM_LOCAL_MSG_REFUSE    = 4,
+    XSHM_LOCAL_MSG_CLOSE     = 5,
+    XSHM_LOCAL_MSG_EVENT     = 6,
+    XSHM_LOCAL_MSG_MAP       = 7,
+    XSHM_LOCAL_MSG_REGION    = 8,
+    XSHM_LOCAL_MSG_NO_REGION = 9,
+    XSHM_LOCAL_MSG_FORGET    = 10
 } xshm_local_msg_type_t;
 
 
@@ -61,9 +71,15 @@ typedef struct xshm_local_msg {
     uint8_t  unused[3];
     uint32_t
             wake; /**< EVENT: number of the descriptor, given by who sends it */
+    uint32_t slot;   /**< MAP, REGION, NO_REGION: the registration's place */
+    uint32_t rights; /**< REGION: XSHM_RIGHT_xx */
+    uint64_t id;     /**< The same: its random name */
+    uint64_t region; /**< REGION, FORGET: name of the region */
+    uint64_t base;   /**< REGION: its address in the owner's process */
+    uint64_t length; /**< REGION: its length, bytes */
 } xshm_local_msg_t;
 
-XSHM_ABI_ASSERT(sizeof(xshm_local_msg_t) == 72);
+XSHM_ABI_ASSERT(sizeof(xshm_local_msg_t) == 112);
 
 
 /** Device address: two processes with the same one can share memory */
@@ -114,5 +130,18 @@ void xshm_local_mem_close_fds(xshm_local_mem_t *mem);
  */
 ucs_status_t
 xshm_local_mem_map(const int *fds, size_t data_size, xshm_mem_t **mem_p);
+
+/** Create a memory file with all its pages. @a advice is what to do if there
+ *  is not enough memory. @return -1 on failure. */
+int xshm_local_memfd(const char *name, size_t size, const char *advice);
+
+/** Take away what can be done to the file, for ever */
+ucs_status_t xshm_local_seal(int fd, int seals);
+
+/** Is a file what its peer says, and can that not change any more? */
+int xshm_local_memfd_check(int fd, size_t size, int seals);
+
+/** Without these a peer could shrink the file below our feet (SIGBUS) */
+#define XSHM_LOCAL_SIZE_SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
 #endif

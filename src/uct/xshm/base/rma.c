@@ -1,0 +1,179 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "rma.h"
+
+#include <ucs/debug/log.h>
+#include <ucs/debug/memtrack_int.h>
+
+
+int xshm_key_is_valid(const xshm_abi_key_t *key)
+{
+    return (key->magic == XSHM_ABI_KEY_MAGIC) &&
+           (key->version == XSHM_ABI_VERSION) &&
+           !(key->rights & ~XSHM_RIGHT_ALL) && (key->unused == 0) &&
+           (key->unused2 == 0) && (key->base + key->length >= key->base);
+}
+
+/* Nothing is asked for, as nobody knows yet whom to ask: an operation does. */
+ucs_status_t
+xshm_rkey_unpack(uct_component_t *component, const void *rkey_buffer,
+                 uct_rkey_t *rkey_p, void **handle_p)
+{
+    xshm_rkey_t *rkey;
+
+    rkey = ucs_malloc(sizeof(*rkey), "xshm_rkey");
+    if (rkey == NULL) {
+        ucs_error("xshm: cannot allocate %zu bytes for a key", sizeof(*rkey));
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    memcpy(&rkey->key, rkey_buffer, sizeof(rkey->key));
+    if (!xshm_key_is_valid(&rkey->key)) {
+        ucs_error("xshm: a remote key is malformed (magic 0x%x, version %u)",
+                  rkey->key.magic, rkey->key.version);
+        ucs_free(rkey);
+        return UCS_ERR_INVALID_PARAM;
+    }
+
+    /* Without memory for the view, it goes by message */
+    rkey->view = (rkey->key.region == 0) ? NULL : xshm_view_get(&rkey->key);
+    rkey->direct_rights = 0;
+    rkey->delta         = 0;
+    *rkey_p             = (uintptr_t)rkey;
+    *handle_p           = NULL;
+    return UCS_OK;
+}
+
+ucs_status_t xshm_rkey_release(uct_component_t *component, uct_rkey_t tl_rkey,
+                               void *handle)
+{
+    xshm_rkey_t *rkey = (xshm_rkey_t *)tl_rkey;
+
+    if (rkey->view != NULL) {
+        xshm_view_put(rkey->view);
+    }
+
+    ucs_free(rkey);
+    return UCS_OK;
+}
+
+/* A peer may lie about where a registration is, but only what it gave is used.
+ * @return Zero: the key does not fit what was mapped. */
+static int xshm_rkey_set_direct(xshm_rkey_t *rkey)
+{
+    const xshm_region_info_t *info   = &rkey->view->info;
+    uint64_t                  offset = rkey->key.base - info->base;
+
+    if ((offset > info->length) || (rkey->key.length > info->length - offset)) {
+        return 0;
+    }
+
+    rkey->delta = (intptr_t)((uintptr_t)info->address - info->base);
+    /* Pairs with the load in xshm_rma_find(): other threads may use the key */
+    __atomic_store_n(&rkey->direct_rights, rkey->key.rights & info->rights,
+                     __ATOMIC_RELEASE);
+    return 1;
+}
+
+static int xshm_rkey_is_mapped(xshm_rkey_t *rkey)
+{
+    return (rkey->direct_rights != 0) ||
+           ((rkey->view != NULL) &&
+            (xshm_view_state(rkey->view) == XSHM_VIEW_MAPPED) &&
+            xshm_rkey_set_direct(rkey));
+}
+
+ucs_status_t xshm_rkey_ptr(uct_component_t *component, uct_rkey_t tl_rkey,
+                           void *handle, uint64_t remote_addr,
+                           void **local_addr_p)
+{
+    xshm_rkey_t *rkey = (xshm_rkey_t *)tl_rkey;
+
+    /* Only what can be both read and written is of use as a pointer */
+    if (!xshm_rkey_is_mapped(rkey) ||
+        !ucs_test_all_flags(rkey->direct_rights,
+                            XSHM_RIGHT_PUT | XSHM_RIGHT_GET)) {
+        return UCS_ERR_UNREACHABLE;
+    }
+
+    if (!xshm_rkey_covers(rkey, remote_addr, 0)) {
+        return UCS_ERR_INVALID_ADDR;
+    }
+
+    *local_addr_p = (void *)(uintptr_t)(remote_addr + rkey->delta);
+    return UCS_OK;
+}
+
+/* Can it be mapped by who this endpoint leads to? */
+static int xshm_rma_may_map(const xshm_ep_t *ep, const xshm_rkey_t *rkey)
+{
+    const xshm_iface_t *iface =
+            ucs_derived_of(ep->super.super.iface, xshm_iface_t);
+
+    return (rkey->view != NULL) && !iface->config.is_message_only &&
+           (rkey->key.process == ep->peer->addr.process) &&
+           (xshm_iface_platform(iface)->ops->region_ask != NULL);
+}
+
+static ucs_status_t
+xshm_rma_find_view(xshm_ep_t *ep, xshm_rkey_t *rkey, unsigned right)
+{
+    xshm_platform_t *platform =
+            xshm_iface_platform(ucs_derived_of(ep->super.super.iface,
+                                               xshm_iface_t));
+
+    switch (xshm_view_state(rkey->view)) {
+    case XSHM_VIEW_NEW:
+        xshm_view_ask(rkey->view, platform, ep->peer->tx->dev_addr, &rkey->key);
+        return UCS_ERR_NO_RESOURCE;
+    case XSHM_VIEW_ASKING:
+        return UCS_ERR_NO_RESOURCE;
+    case XSHM_VIEW_MAPPED:
+        if (xshm_rkey_set_direct(rkey) && (rkey->direct_rights & right) &&
+            !ep->peer->is_indirect) {
+            return UCS_OK;
+        }
+        return UCS_INPROGRESS;
+    default:
+        return UCS_INPROGRESS;
+    }
+}
+
+UCS_F_NOINLINE ucs_status_t
+xshm_rma_find_slow(xshm_ep_t *ep, xshm_rkey_t *rkey, uint64_t address,
+                   size_t length, unsigned right, void **ptr_p)
+{
+    ucs_status_t status;
+
+    if (ep->status != UCS_OK) {
+        return ep->status;
+    }
+
+    /* The target would refuse it, too */
+    if (!xshm_rkey_covers(rkey, address, length) ||
+        !(rkey->key.rights & right)) {
+        ucs_debug("xshm: %zu bytes at 0x%" PRIx64 " are not what the key "
+                  "allows (0x%" PRIx64 " bytes at 0x%" PRIx64 ", rights 0x%x)",
+                  length, address, rkey->key.length, rkey->key.base,
+                  rkey->key.rights);
+        return UCS_ERR_REJECTED;
+    }
+
+    if (!xshm_rma_may_map(ep, rkey)) {
+        return UCS_INPROGRESS;
+    }
+
+    status = xshm_rma_find_view(ep, rkey, right);
+    if (status == UCS_OK) {
+        *ptr_p = (void *)(uintptr_t)(address + rkey->delta);
+    }
+
+    return status;
+}

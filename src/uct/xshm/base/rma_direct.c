@@ -1,0 +1,349 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "rma.h"
+
+
+XSHM_ABI_ASSERT((int)XSHM_ATOMIC_ADD == (int)UCT_ATOMIC_OP_ADD);
+XSHM_ABI_ASSERT((int)XSHM_ATOMIC_AND == (int)UCT_ATOMIC_OP_AND);
+XSHM_ABI_ASSERT((int)XSHM_ATOMIC_OR == (int)UCT_ATOMIC_OP_OR);
+XSHM_ABI_ASSERT((int)XSHM_ATOMIC_XOR == (int)UCT_ATOMIC_OP_XOR);
+XSHM_ABI_ASSERT((int)XSHM_ATOMIC_SWAP == (int)UCT_ATOMIC_OP_SWAP);
+XSHM_ABI_ASSERT((int)XSHM_ATOMIC_CSWAP == (int)UCT_ATOMIC_OP_CSWAP);
+
+
+static UCS_F_ALWAYS_INLINE xshm_iface_t *xshm_rma_iface(const xshm_ep_t *ep)
+{
+    return ucs_derived_of(ep->super.super.iface, xshm_iface_t);
+}
+
+static UCS_F_ALWAYS_INLINE void xshm_rma_count_direct(xshm_ep_t *ep)
+{
+    ++xshm_rma_iface(ep)->num_direct;
+}
+
+ucs_status_t xshm_ep_put_short(uct_ep_h tl_ep, const void *buffer,
+                               unsigned length, uint64_t remote_addr,
+                               uct_rkey_t rkey)
+{
+    xshm_ep_t   *ep = ucs_derived_of(tl_ep, xshm_ep_t);
+    ucs_status_t status;
+    void        *ptr;
+
+    UCT_CHECK_LENGTH(length, 0, xshm_rma_max_put(xshm_rma_iface(ep)),
+                     "put_short");
+
+    if (ucs_unlikely(length == 0)) {
+        return ep->status;
+    }
+
+    status = xshm_rma_find(ep, (xshm_rkey_t *)rkey, remote_addr, length,
+                           XSHM_RIGHT_PUT, &ptr);
+    if (ucs_likely(status == UCS_OK)) {
+        memcpy(ptr, buffer, length);
+        xshm_rma_count_direct(ep);
+    } else if (status == UCS_INPROGRESS) {
+        status = xshm_rma_send_put(ep, buffer, length, remote_addr,
+                                   (xshm_rkey_t *)rkey);
+    }
+
+    UCT_TL_EP_STAT_OP_IF_SUCCESS(status, &ep->super, PUT, SHORT, length);
+    return status;
+}
+
+/* How long it is, is known only when it has been packed: where it might not
+ * fit, it is packed somewhere else first */
+static UCS_F_NOINLINE ssize_t
+xshm_ep_put_bcopy_bounce(xshm_ep_t *ep, uct_pack_callback_t pack_cb, void *arg,
+                         uint64_t address, xshm_rkey_t *rkey)
+{
+    void        *bounce = xshm_rma_iface(ep)->bounce;
+    size_t       length = pack_cb(bounce, arg);
+    ucs_status_t status;
+
+    status = xshm_ep_put_short(&ep->super.super, bounce, (unsigned)length,
+                               address, (uct_rkey_t)rkey);
+    return (status == UCS_OK) ? (ssize_t)length : (ssize_t)status;
+}
+
+ssize_t xshm_ep_put_bcopy(uct_ep_h tl_ep, uct_pack_callback_t pack_cb,
+                          void *arg, uint64_t remote_addr, uct_rkey_t tl_rkey)
+{
+    xshm_ep_t   *ep   = ucs_derived_of(tl_ep, xshm_ep_t);
+    xshm_rkey_t *rkey = (xshm_rkey_t *)tl_rkey;
+    ucs_status_t status;
+    size_t       length;
+    void        *ptr;
+
+    status = xshm_rma_find(ep, rkey, remote_addr, 0, XSHM_RIGHT_PUT, &ptr);
+    if (status == UCS_INPROGRESS) {
+        return xshm_rma_send_put_bcopy(ep, pack_cb, arg, remote_addr, rkey);
+    }
+
+    if (ucs_unlikely(status != UCS_OK)) {
+        return status;
+    }
+
+    if (!xshm_rkey_covers(rkey, remote_addr,
+                          xshm_rma_max_put(xshm_rma_iface(ep)))) {
+        return xshm_ep_put_bcopy_bounce(ep, pack_cb, arg, remote_addr, rkey);
+    }
+
+    length = pack_cb(ptr, arg);
+    xshm_rma_count_direct(ep);
+    UCT_TL_EP_STAT_OP(&ep->super, PUT, BCOPY, length);
+    return length;
+}
+
+static void xshm_rma_copy_iov(xshm_rma_kind_t kind, const uct_iov_t *iov,
+                              size_t iovcnt, uint8_t *ptr)
+{
+    size_t i, length;
+
+    for (i = 0; i < iovcnt; ++i) {
+        length = uct_iov_get_length(&iov[i]);
+        if (kind == XSHM_RMA_PUT) {
+            memcpy(ptr, iov[i].buffer, length);
+        } else {
+            memcpy(iov[i].buffer, ptr, length);
+        }
+        ptr += length;
+    }
+}
+
+/* Directly it is complete at once, and comp is not called */
+static UCS_F_ALWAYS_INLINE ucs_status_t
+xshm_rma_zcopy(xshm_ep_t *ep, xshm_rma_kind_t kind, unsigned right,
+               const uct_iov_t *iov, size_t iovcnt, size_t length,
+               uint64_t address, xshm_rkey_t *rkey, uct_completion_t *comp)
+{
+    ucs_status_t status;
+    void        *ptr;
+
+    if (length == 0) {
+        return ep->status;
+    }
+
+    status = xshm_rma_find(ep, rkey, address, length, right, &ptr);
+    if (ucs_likely(status == UCS_OK)) {
+        xshm_rma_copy_iov(kind, iov, iovcnt, ptr);
+        xshm_rma_count_direct(ep);
+    } else if (status == UCS_INPROGRESS) {
+        status = xshm_rma_send_zcopy(ep, kind, iov, iovcnt, address, rkey,
+                                     comp);
+    }
+
+    return status;
+}
+
+ucs_status_t
+xshm_ep_put_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov, size_t iovcnt,
+                  uint64_t remote_addr, uct_rkey_t rkey, uct_completion_t *comp)
+{
+    xshm_ep_t   *ep     = ucs_derived_of(tl_ep, xshm_ep_t);
+    size_t       length = uct_iov_total_length(iov, iovcnt);
+    ucs_status_t status;
+
+    UCT_CHECK_IOV_SIZE(iovcnt, (size_t)XSHM_IFACE_MAX_IOV, "put_zcopy");
+    UCT_CHECK_LENGTH(length, 0, XSHM_IFACE_MAX_ZCOPY, "put_zcopy");
+    status = xshm_rma_zcopy(ep, XSHM_RMA_PUT, XSHM_RIGHT_PUT, iov, iovcnt,
+                            length, remote_addr, (xshm_rkey_t *)rkey, comp);
+    UCT_TL_EP_STAT_OP_IF_SUCCESS(status, &ep->super, PUT, ZCOPY, length);
+    return status;
+}
+
+ucs_status_t
+xshm_ep_get_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov, size_t iovcnt,
+                  uint64_t remote_addr, uct_rkey_t rkey, uct_completion_t *comp)
+{
+    xshm_ep_t   *ep     = ucs_derived_of(tl_ep, xshm_ep_t);
+    size_t       length = uct_iov_total_length(iov, iovcnt);
+    ucs_status_t status;
+
+    UCT_CHECK_IOV_SIZE(iovcnt, (size_t)XSHM_IFACE_MAX_IOV, "get_zcopy");
+    UCT_CHECK_LENGTH(length, 0, XSHM_IFACE_MAX_ZCOPY, "get_zcopy");
+    status = xshm_rma_zcopy(ep, XSHM_RMA_GET, XSHM_RIGHT_GET, iov, iovcnt,
+                            length, remote_addr, (xshm_rkey_t *)rkey, comp);
+    UCT_TL_EP_STAT_OP_IF_SUCCESS(status, &ep->super, GET, ZCOPY, length);
+    return status;
+}
+
+ucs_status_t
+xshm_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb, void *arg,
+                  size_t length, uint64_t remote_addr, uct_rkey_t rkey,
+                  uct_completion_t *comp)
+{
+    xshm_ep_t   *ep = ucs_derived_of(tl_ep, xshm_ep_t);
+    ucs_status_t status;
+    void        *ptr;
+
+    UCT_CHECK_LENGTH(length, 0, XSHM_RMA_MAX_GET, "get_bcopy");
+
+    if (ucs_unlikely(length == 0)) {
+        return ep->status;
+    }
+
+    status = xshm_rma_find(ep, (xshm_rkey_t *)rkey, remote_addr, length,
+                           XSHM_RIGHT_GET, &ptr);
+    if (ucs_likely(status == UCS_OK)) {
+        unpack_cb(arg, ptr, length);
+        xshm_rma_count_direct(ep);
+    } else if (status == UCS_INPROGRESS) {
+        status = xshm_rma_send_get_bcopy(ep, unpack_cb, arg, length,
+                                         remote_addr, (xshm_rkey_t *)rkey,
+                                         comp);
+    }
+
+    UCT_TL_EP_STAT_OP_IF_SUCCESS(status, &ep->super, GET, BCOPY, length);
+    return status;
+}
+
+/* One function for each width: the builtins are generic, functions are not.
+ * They are the processor's, so they are atomic for all that map the memory. */
+#define XSHM_RMA_DEFINE_ATOMIC(_bits) \
+    static UCS_F_ALWAYS_INLINE uint64_t xshm_rma_atomic##_bits( \
+            unsigned op, uint##_bits##_t *ptr, uint##_bits##_t value, \
+            uint##_bits##_t compare) \
+    { \
+        switch (op) { \
+        case XSHM_ATOMIC_ADD: \
+            return __atomic_fetch_add(ptr, value, __ATOMIC_SEQ_CST); \
+        case XSHM_ATOMIC_AND: \
+            return __atomic_fetch_and(ptr, value, __ATOMIC_SEQ_CST); \
+        case XSHM_ATOMIC_OR: \
+            return __atomic_fetch_or(ptr, value, __ATOMIC_SEQ_CST); \
+        case XSHM_ATOMIC_XOR: \
+            return __atomic_fetch_xor(ptr, value, __ATOMIC_SEQ_CST); \
+        case XSHM_ATOMIC_SWAP: \
+            return __atomic_exchange_n(ptr, value, __ATOMIC_SEQ_CST); \
+        default: \
+            __atomic_compare_exchange_n(ptr, &compare, value, 0, \
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
+            return compare; \
+        } \
+    }
+
+XSHM_RMA_DEFINE_ATOMIC(32)
+XSHM_RMA_DEFINE_ATOMIC(64)
+
+uint64_t xshm_rma_do_atomic(unsigned op, unsigned size, void *ptr,
+                            uint64_t value, uint64_t compare)
+{
+    return (size == sizeof(uint64_t)) ?
+                   xshm_rma_atomic64(op, ptr, value, compare) :
+                   xshm_rma_atomic32(op, ptr, (uint32_t)value,
+                                     (uint32_t)compare);
+}
+
+/* Which way, for all atomic operations. UCS_OK: *ptr_p is the memory. */
+static UCS_F_ALWAYS_INLINE ucs_status_t
+xshm_rma_find_atomic(xshm_ep_t *ep, uct_rkey_t rkey, uint64_t address,
+                     unsigned size, void **ptr_p)
+{
+    UCT_TL_EP_STAT_ATOMIC(&ep->super);
+    if (ucs_unlikely((address % size) != 0)) {
+        return UCS_ERR_INVALID_ADDR;
+    }
+
+    return xshm_rma_find(ep, (xshm_rkey_t *)rkey, address, size,
+                         XSHM_RIGHT_ATOMIC, ptr_p);
+}
+
+static UCS_F_NOINLINE ucs_status_t
+xshm_rma_atomic_message(xshm_ep_t *ep, ucs_status_t status, unsigned op,
+                        unsigned size, uint64_t value, uint64_t compare,
+                        void *result, uint64_t address, uct_rkey_t rkey,
+                        uct_completion_t *comp)
+{
+    xshm_abi_operands_t operands = {.value = value, .compare = compare};
+
+    return (status == UCS_INPROGRESS) ?
+                   xshm_rma_send_atomic(ep, op, size, &operands, result,
+                                        address, (xshm_rkey_t *)rkey, comp) :
+                   status;
+}
+
+#define XSHM_RMA_DEFINE_EP_ATOMICS(_bits) \
+    ucs_status_t xshm_ep_atomic##_bits##_post(uct_ep_h tl_ep, unsigned opcode, \
+                                              uint##_bits##_t value, \
+                                              uint64_t        remote_addr, \
+                                              uct_rkey_t      rkey) \
+    { \
+        xshm_ep_t   *ep = ucs_derived_of(tl_ep, xshm_ep_t); \
+        ucs_status_t status; \
+        void        *ptr; \
+\
+        if (opcode > UCT_ATOMIC_OP_XOR) { \
+            return UCS_ERR_UNSUPPORTED; \
+        } \
+\
+        status = xshm_rma_find_atomic(ep, rkey, remote_addr, sizeof(value), \
+                                      &ptr); \
+        if (ucs_unlikely(status != UCS_OK)) { \
+            return xshm_rma_atomic_message(ep, status, opcode, sizeof(value), \
+                                           value, 0, NULL, remote_addr, rkey, \
+                                           NULL); \
+        } \
+\
+        xshm_rma_atomic##_bits(opcode, ptr, value, 0); \
+        xshm_rma_count_direct(ep); \
+        return UCS_OK; \
+    } \
+\
+    ucs_status_t xshm_ep_atomic##_bits##_fetch( \
+            uct_ep_h tl_ep, unsigned opcode, uint##_bits##_t value, \
+            uint##_bits##_t *result, uint64_t remote_addr, uct_rkey_t rkey, \
+            uct_completion_t *comp) \
+    { \
+        xshm_ep_t   *ep = ucs_derived_of(tl_ep, xshm_ep_t); \
+        ucs_status_t status; \
+        void        *ptr; \
+\
+        if (opcode > UCT_ATOMIC_OP_SWAP) { \
+            return UCS_ERR_UNSUPPORTED; \
+        } \
+\
+        status = xshm_rma_find_atomic(ep, rkey, remote_addr, sizeof(value), \
+                                      &ptr); \
+        if (ucs_unlikely(status != UCS_OK)) { \
+            return xshm_rma_atomic_message(ep, status, opcode, sizeof(value), \
+                                           value, 0, result, remote_addr, \
+                                           rkey, comp); \
+        } \
+\
+        *result = xshm_rma_atomic##_bits(opcode, ptr, value, 0); \
+        xshm_rma_count_direct(ep); \
+        return UCS_OK; \
+    } \
+\
+    ucs_status_t xshm_ep_atomic_cswap##_bits( \
+            uct_ep_h tl_ep, uint##_bits##_t compare, uint##_bits##_t swap, \
+            uint64_t remote_addr, uct_rkey_t rkey, uint##_bits##_t *result, \
+            uct_completion_t *comp) \
+    { \
+        xshm_ep_t   *ep = ucs_derived_of(tl_ep, xshm_ep_t); \
+        ucs_status_t status; \
+        void        *ptr; \
+\
+        status = xshm_rma_find_atomic(ep, rkey, remote_addr, sizeof(swap), \
+                                      &ptr); \
+        if (ucs_unlikely(status != UCS_OK)) { \
+            return xshm_rma_atomic_message(ep, status, XSHM_ATOMIC_CSWAP, \
+                                           sizeof(swap), swap, compare, \
+                                           result, remote_addr, rkey, comp); \
+        } \
+\
+        *result = xshm_rma_atomic##_bits(XSHM_ATOMIC_CSWAP, ptr, swap, \
+                                         compare); \
+        xshm_rma_count_direct(ep); \
+        return UCS_OK; \
+    }
+
+XSHM_RMA_DEFINE_EP_ATOMICS(32)
+XSHM_RMA_DEFINE_EP_ATOMICS(64)
