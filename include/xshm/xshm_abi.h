@@ -74,13 +74,13 @@
  * What a record in the ring is.
  */
 enum {
-    XSHM_RECORD_AM    = 1, /**< Active message: id and payload */
-    XSHM_RECORD_WRAP  = 2, /**< Go on at the start of the ring. Never stands
+    XSHM_RECORD_AM     = 1, /**< Active message: id and payload */
+    XSHM_RECORD_WRAP   = 2, /**< Go on at the start of the ring. Never stands
                                 at the start itself. */
-    XSHM_RECORD_CLOSE = 3, /**< The sender's last record */
-    XSHM_RECORD_PUT   = 4, /**< xshm_abi_rma_t, and what is to be written */
-    XSHM_RECORD_GET   = 5, /**< xshm_abi_rma_t: what is to be read */
-    XSHM_RECORD_ATOMIC = 6 /**< xshm_abi_rma_t and xshm_abi_operands_t; the
+    XSHM_RECORD_CLOSE  = 3, /**< The sender's last record */
+    XSHM_RECORD_PUT    = 4, /**< xshm_abi_rma_t, and what is to be written */
+    XSHM_RECORD_GET    = 5, /**< xshm_abi_rma_t: what is to be read */
+    XSHM_RECORD_ATOMIC = 6  /**< xshm_abi_rma_t and xshm_abi_operands_t; the
                                 header's id is XSHM_ATOMIC_xx */
 };
 

@@ -625,8 +625,8 @@ static void test_unknown_channel(void **state)
     xshm_raw_request(&request, &local.side.mailbox->addr);
     /* MAP is answered, and REGION ends the link: see test_rma_local.c */
     for (type = 0; type < 100; ++type) {
-        if ((type != XSHM_LOCAL_MSG_REQUEST) &&
-            (type != XSHM_LOCAL_MSG_MAP) && (type != XSHM_LOCAL_MSG_REGION)) {
+        if ((type != XSHM_LOCAL_MSG_REQUEST) && (type != XSHM_LOCAL_MSG_MAP) &&
+            (type != XSHM_LOCAL_MSG_REGION)) {
             request.type      = type;
             request.by_sender = type & 1;
             xshm_raw_send(local.fd, &request, sizeof(request), NULL, 0);

@@ -23,14 +23,14 @@ uct_component_t xshm_component = {
         .rkey_unpack  = xshm_rkey_unpack,
         .rkey_ptr     = xshm_rkey_ptr,
         .rkey_release = xshm_rkey_release,
-        .md_config   = {.name   = "XSHM memory domain",
-                        .prefix = "XSHM_",
-                        .table  = xshm_md_config_table,
-                        .size   = sizeof(xshm_md_config_t)},
-        .cm_config   = UCS_CONFIG_EMPTY_GLOBAL_LIST_ENTRY,
-        .tl_list     = UCT_COMPONENT_TL_LIST_INITIALIZER(&xshm_component),
-        .flags       = 0,
-        .md_vfs_init = (uct_component_md_vfs_init_func_t)ucs_empty_function};
+        .md_config    = {.name   = "XSHM memory domain",
+                         .prefix = "XSHM_",
+                         .table  = xshm_md_config_table,
+                         .size   = sizeof(xshm_md_config_t)},
+        .cm_config    = UCS_CONFIG_EMPTY_GLOBAL_LIST_ENTRY,
+        .tl_list      = UCT_COMPONENT_TL_LIST_INITIALIZER(&xshm_component),
+        .flags        = 0,
+        .md_vfs_init  = (uct_component_md_vfs_init_func_t)ucs_empty_function};
 
 static UCT_TL_DEFINE_ENTRY(&xshm_component, xshm, xshm_iface_query_devices,
                            xshm_iface_t, "XSHM_", xshm_iface_config_table,

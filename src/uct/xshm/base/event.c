@@ -10,6 +10,7 @@
 #include "event.h"
 #include "iface.h"
 #include "peer.h"
+#include "rma.h"
 #include "../platform/fdset.h"
 
 #include <ucs/debug/log.h>
@@ -226,9 +227,10 @@ static int xshm_event_is_for_room(const xshm_peer_t *peer)
 
 static void xshm_event_begin_all(xshm_iface_t *iface)
 {
-    xshm_pollset_t *set = &iface->pollset;
-    xshm_peer_t    *peer;
-    unsigned        i;
+    xshm_pollset_t  *set = &iface->pollset;
+    xshm_rma_peer_t *rma;
+    xshm_peer_t     *peer;
+    unsigned         i;
 
     for (i = 0; i < xshm_pollset_size(set); ++i) {
         xshm_event_begin(iface, &xshm_pollset_get(set, i)->sleeper);
@@ -237,6 +239,13 @@ static void xshm_event_begin_all(xshm_iface_t *iface)
     ucs_list_for_each(peer, &iface->blocked, blocked) {
         if (xshm_event_is_for_room(peer)) {
             xshm_event_begin(iface, &peer->tx->sleeper);
+        }
+    }
+
+    /* What is given back also says that an operation is done */
+    ucs_list_for_each(rma, &iface->rma_active, list) {
+        if (xshm_event_is_for_room(rma->peer)) {
+            xshm_event_begin(iface, &rma->peer->tx->sleeper);
         }
     }
 }
@@ -287,6 +296,26 @@ static int xshm_event_tx_is_full(xshm_iface_t *iface, unsigned *num_unacked)
         /* ACKED is before LOOK_AGAIN */
         *num_unacked += !xshm_sleep_is_acked(&peer->tx->sleeper.sleep);
         if (xshm_event_can_send(iface, &peer->tx->ring)) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+static int xshm_event_rma_waits(xshm_iface_t *iface, unsigned *num_unacked)
+{
+    xshm_rma_peer_t *rma;
+
+    ucs_list_for_each(rma, &iface->rma_active, list) {
+        if (!xshm_event_is_for_room(rma->peer)) {
+            continue;
+        }
+
+        /* ACKED is before LOOK_AGAIN */
+        *num_unacked += !xshm_sleep_is_acked(&rma->peer->tx->sleeper.sleep);
+        /* LOOK_AGAIN */
+        if (xshm_rma_has_news(rma->peer)) {
             return 0;
         }
     }
@@ -373,6 +402,7 @@ static int xshm_event_try_arm(xshm_iface_t *iface)
     xshm_sleep_fence();
     return xshm_event_rx_is_empty(iface, &num_unacked) &&
            xshm_event_tx_is_full(iface, &num_unacked) &&
+           xshm_event_rma_waits(iface, &num_unacked) &&
            xshm_event_may_sleep(iface, num_unacked);
 }
 
@@ -405,7 +435,8 @@ ucs_status_t xshm_event_arm(uct_iface_h tl_iface, unsigned events)
     }
 
     if ((xshm_pollset_size(&iface->pollset) > 0) ||
-        !ucs_list_is_empty(&iface->blocked)) {
+        !ucs_list_is_empty(&iface->blocked) ||
+        !ucs_list_is_empty(&iface->rma_active)) {
         if (!xshm_event_open_wake(iface)) {
             return xshm_event_busy(iface);
         }
@@ -422,9 +453,10 @@ ucs_status_t xshm_event_arm(uct_iface_h tl_iface, unsigned events)
 
 void xshm_event_disarm(xshm_iface_t *iface)
 {
-    xshm_pollset_t *set = &iface->pollset;
-    xshm_peer_t    *peer;
-    unsigned        i;
+    xshm_pollset_t  *set = &iface->pollset;
+    xshm_rma_peer_t *rma;
+    xshm_peer_t     *peer;
+    unsigned         i;
 
     /* The cold ones keep their state: the next time brings a new one */
     for (i = 0; i < set->num_hot; ++i) {
@@ -434,6 +466,12 @@ void xshm_event_disarm(xshm_iface_t *iface)
     ucs_list_for_each(peer, &iface->blocked, blocked) {
         if (xshm_event_is_for_room(peer)) {
             xshm_sleep_end(&peer->tx->sleeper.sleep);
+        }
+    }
+
+    ucs_list_for_each(rma, &iface->rma_active, list) {
+        if (xshm_event_is_for_room(rma->peer)) {
+            xshm_sleep_end(&rma->peer->tx->sleeper.sleep);
         }
     }
 

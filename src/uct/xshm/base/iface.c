@@ -39,10 +39,10 @@ enum {
     XSHM_IFACE_RMA_LAST
 };
 
-static const char *xshm_iface_rma_names[] = {
-        [XSHM_IFACE_RMA_AUTO]    = "auto",
-        [XSHM_IFACE_RMA_MESSAGE] = "message",
-        [XSHM_IFACE_RMA_LAST]    = NULL};
+static const char *xshm_iface_rma_names[] = {[XSHM_IFACE_RMA_AUTO] = "auto",
+                                             [XSHM_IFACE_RMA_MESSAGE] =
+                                                     "message",
+                                             [XSHM_IFACE_RMA_LAST] = NULL};
 
 
 /* The help texts are not to be torn apart */
@@ -152,12 +152,11 @@ ucs_status_t xshm_iface_query_devices(uct_md_h                   md,
 static void
 xshm_iface_query_rma(const xshm_iface_t *iface, uct_iface_attr_t *attr)
 {
-    const uint64_t post  = UCS_BIT(UCT_ATOMIC_OP_ADD) |
-                           UCS_BIT(UCT_ATOMIC_OP_AND) |
-                           UCS_BIT(UCT_ATOMIC_OP_OR) |
-                           UCS_BIT(UCT_ATOMIC_OP_XOR);
-    const uint64_t fetch = post | UCS_BIT(UCT_ATOMIC_OP_SWAP) |
-                           UCS_BIT(UCT_ATOMIC_OP_CSWAP);
+    const uint64_t post =
+            UCS_BIT(UCT_ATOMIC_OP_ADD) | UCS_BIT(UCT_ATOMIC_OP_AND) |
+            UCS_BIT(UCT_ATOMIC_OP_OR) | UCS_BIT(UCT_ATOMIC_OP_XOR);
+    const uint64_t fetch =
+            post | UCS_BIT(UCT_ATOMIC_OP_SWAP) | UCS_BIT(UCT_ATOMIC_OP_CSWAP);
 
     attr->cap.put.max_short       = xshm_rma_max_put(iface);
     attr->cap.put.max_bcopy       = xshm_rma_max_put(iface);
@@ -292,7 +291,8 @@ static ucs_status_t xshm_iface_fence(uct_iface_h tl_iface, unsigned flags)
     xshm_peer_t  *peer;
 
     ucs_memory_cpu_fence();
-    kh_foreach_value(&iface->peers, peer, xshm_rma_fence(peer));
+    kh_foreach_value(&iface->peers, peer, xshm_rma_fence(peer))
+        ;
     UCT_TL_IFACE_STAT_FENCE(&iface->super);
     return UCS_OK;
 }
@@ -882,10 +882,10 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
     self->num_messages   = 0;
     self->rx_headroom =
             UCT_IFACE_PARAM_VALUE(params, rx_headroom, RX_HEADROOM, 0);
-    self->release_desc.cb    = xshm_iface_release_desc;
-    self->config.max_poll    = ucs_max(config->max_poll, 1);
-    self->config.yield_after = config->yield_after;
-    self->config.linger      = config->linger;
+    self->release_desc.cb        = xshm_iface_release_desc;
+    self->config.max_poll        = ucs_max(config->max_poll, 1);
+    self->config.yield_after     = config->yield_after;
+    self->config.linger          = config->linger;
     self->config.is_message_only = (config->rma == XSHM_IFACE_RMA_MESSAGE);
 
     status = xshm_iface_config_sizes(self, config);

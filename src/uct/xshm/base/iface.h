@@ -78,8 +78,8 @@ typedef struct xshm_iface {
     unsigned         work;       /**< XSHM_IFACE_WORK_xx */
     unsigned         idle_polls; /**< Empty calls of progress in a row */
     unsigned         rx_headroom;
-    ucs_list_link_t  blocked; /**< Peers with endpoints that wait */
-    ucs_list_link_t  failed;  /**< Endpoints to be reported */
+    ucs_list_link_t  blocked;    /**< Peers with endpoints that wait */
+    ucs_list_link_t  failed;     /**< Endpoints to be reported */
     ucs_list_link_t  rma_active; /**< Peers with access by message */
     ucs_mpool_t      rma_mp;     /**< Of xshm_rma_op_t */
     void            *bounce;     /**< A message or a reply, for a while */
@@ -92,15 +92,15 @@ typedef struct xshm_iface {
     uint64_t        num_messages;   /**< The same by message, in records */
 
     struct {
-        size_t   ring_size;   /**< Bytes */
-        size_t   seg_size;    /**< Longest message, bytes */
-        size_t   max_short;   /**< Longest short message, bytes */
-        size_t   max_hdr;     /**< Longest header of am_zcopy, bytes */
-        uint32_t seg_lines;   /**< Lines of the longest message */
-        unsigned max_poll;    /**< Messages of a channel at a time */
-        unsigned yield_after; /**< Empty calls, or 0: never */
-        int      copy_out;    /**< Copy before handing up */
-        double   linger;      /**< Seconds */
+        size_t   ring_size;       /**< Bytes */
+        size_t   seg_size;        /**< Longest message, bytes */
+        size_t   max_short;       /**< Longest short message, bytes */
+        size_t   max_hdr;         /**< Longest header of am_zcopy, bytes */
+        uint32_t seg_lines;       /**< Lines of the longest message */
+        unsigned max_poll;        /**< Messages of a channel at a time */
+        unsigned yield_after;     /**< Empty calls, or 0: never */
+        int      copy_out;        /**< Copy before handing up */
+        double   linger;          /**< Seconds */
         int      is_message_only; /**< No direct access */
     } config;
 } xshm_iface_t;

@@ -166,9 +166,9 @@ xshm_md_mem_dereg(uct_md_h md, const uct_md_mem_dereg_params_t *params)
     return UCS_OK;
 }
 
-static ucs_status_t
-xshm_md_mkey_pack(uct_md_h md, uct_mem_h memh,
-                  const uct_md_mkey_pack_params_t *params, void *rkey_buffer)
+static ucs_status_t xshm_md_mkey_pack(uct_md_h md, uct_mem_h memh,
+                                      const uct_md_mkey_pack_params_t *params,
+                                      void *rkey_buffer)
 {
     xshm_abi_key_t key;
 
@@ -188,7 +188,7 @@ static uct_md_ops_t xshm_md_ops = {
         .mem_dereg = xshm_md_mem_dereg,
         .mem_query =
                 (uct_md_mem_query_func_t)ucs_empty_function_return_unsupported,
-        .mkey_pack = xshm_md_mkey_pack,
+        .mkey_pack              = xshm_md_mkey_pack,
         .is_sockaddr_accessible = (uct_md_is_sockaddr_accessible_func_t)
                 ucs_empty_function_return_zero_int,
         .detect_memory_type = (uct_md_detect_memory_type_func_t)

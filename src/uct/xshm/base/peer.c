@@ -45,10 +45,10 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
         return status;
     }
 
-    peer->iface = iface;
-    peer->addr  = *addr;
-    peer->refs  = 0;
-    peer->rma   = NULL;
+    peer->iface       = iface;
+    peer->addr        = *addr;
+    peer->refs        = 0;
+    peer->rma         = NULL;
     peer->is_indirect = 0;
     ucs_list_head_init(&peer->eps);
     ucs_list_head_init(&peer->waiting);
@@ -160,8 +160,9 @@ static int xshm_peer_is_flushed(xshm_peer_t *peer)
 {
     return !ucs_list_is_empty(&peer->flushes) &&
            (peer->tx->state == XSHM_TX_ACCEPTED) &&
-           xshm_rma_is_done(peer, ucs_list_head(&peer->flushes, xshm_flush_t,
-                                                list)->mark);
+           xshm_rma_is_done(
+                   peer,
+                   ucs_list_head(&peer->flushes, xshm_flush_t, list)->mark);
 }
 
 void xshm_peer_complete_flushes(xshm_peer_t *peer)

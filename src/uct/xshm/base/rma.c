@@ -22,9 +22,9 @@ int xshm_key_is_valid(const xshm_abi_key_t *key)
 }
 
 /* Nothing is asked for, as nobody knows yet whom to ask: an operation does. */
-ucs_status_t
-xshm_rkey_unpack(uct_component_t *component, const void *rkey_buffer,
-                 uct_rkey_t *rkey_p, void **handle_p)
+ucs_status_t xshm_rkey_unpack(uct_component_t *component,
+                              const void *rkey_buffer, uct_rkey_t *rkey_p,
+                              void **handle_p)
 {
     xshm_rkey_t *rkey;
 
@@ -51,8 +51,8 @@ xshm_rkey_unpack(uct_component_t *component, const void *rkey_buffer,
     return UCS_OK;
 }
 
-ucs_status_t xshm_rkey_release(uct_component_t *component, uct_rkey_t tl_rkey,
-                               void *handle)
+ucs_status_t
+xshm_rkey_release(uct_component_t *component, uct_rkey_t tl_rkey, void *handle)
 {
     xshm_rkey_t *rkey = (xshm_rkey_t *)tl_rkey;
 
@@ -125,9 +125,8 @@ static int xshm_rma_may_map(const xshm_ep_t *ep, const xshm_rkey_t *rkey)
 static ucs_status_t
 xshm_rma_find_view(xshm_ep_t *ep, xshm_rkey_t *rkey, unsigned right)
 {
-    xshm_platform_t *platform =
-            xshm_iface_platform(ucs_derived_of(ep->super.super.iface,
-                                               xshm_iface_t));
+    xshm_platform_t *platform = xshm_iface_platform(
+            ucs_derived_of(ep->super.super.iface, xshm_iface_t));
 
     switch (xshm_view_state(rkey->view)) {
     case XSHM_VIEW_NEW:
@@ -146,9 +145,9 @@ xshm_rma_find_view(xshm_ep_t *ep, xshm_rkey_t *rkey, unsigned right)
     }
 }
 
-UCS_F_NOINLINE ucs_status_t
-xshm_rma_find_slow(xshm_ep_t *ep, xshm_rkey_t *rkey, uint64_t address,
-                   size_t length, unsigned right, void **ptr_p)
+UCS_F_NOINLINE ucs_status_t xshm_rma_find_slow(xshm_ep_t *ep, xshm_rkey_t *rkey,
+                                               uint64_t address, size_t length,
+                                               unsigned right, void **ptr_p)
 {
     ucs_status_t status;
 

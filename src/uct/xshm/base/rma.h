@@ -38,10 +38,10 @@ typedef struct xshm_rkey {
 
 /** What waits for its record to be consumed */
 typedef enum {
-    XSHM_RMA_PUT,       /**< Nothing is returned; also posted atomics */
-    XSHM_RMA_GET,       /**< Part of a get_zcopy */
+    XSHM_RMA_PUT, /**< Nothing is returned; also posted atomics */
+    XSHM_RMA_GET, /**< Part of a get_zcopy */
     XSHM_RMA_GET_BCOPY,
-    XSHM_RMA_FETCH      /**< Atomic operation with a result */
+    XSHM_RMA_FETCH /**< Atomic operation with a result */
 } xshm_rma_kind_t;
 
 
@@ -66,12 +66,12 @@ typedef struct xshm_rma_op {
 typedef struct xshm_rma_sent {
     xshm_rma_kind_t       kind;
     int                   is_refused;
-    uint32_t              end; /**< Lines produced after it */
-    uint32_t              reply; /**< Place in the reply room, bytes */
+    uint32_t              end;         /**< Lines produced after it */
+    uint32_t              reply;       /**< Place in the reply room, bytes */
     uint32_t              reply_lines; /**< To be free then */
-    uint32_t              length; /**< Bytes that are returned */
-    xshm_ep_t            *ep;     /**< NULL: nobody cares any more */
-    xshm_rma_op_t        *op;     /**< It is a part of, or NULL */
+    uint32_t              length;      /**< Bytes that are returned */
+    xshm_ep_t            *ep;          /**< NULL: nobody cares any more */
+    xshm_rma_op_t        *op;          /**< It is a part of, or NULL */
     uct_completion_t     *comp;
     void                 *dst; /**< For what is returned; or for unpack */
     uct_unpack_callback_t unpack;
@@ -81,30 +81,30 @@ typedef struct xshm_rma_sent {
 /** State of the messages to one peer. Counters of operations run modulo 2^32,
  *  and only differences of them are used. */
 struct xshm_rma_peer {
-    xshm_peer_t     *peer;
-    uint32_t         sent;         /**< Operations sent */
-    uint32_t         done;         /**< Operations completed */
-    uint32_t         refused;      /**< Refused ones that were noted */
-    uint32_t         reply_head;   /**< Next line of the reply room */
-    uint32_t         reply_used;   /**< Lines of it that are in use */
-    uint32_t         num_entries;  /**< Power of two */
-    xshm_rma_op_t   *sending;      /**< Of which parts are not sent yet */
-    ucs_list_link_t  list;         /**< In xshm_iface_t::rma_active */
-    xshm_rma_sent_t  entries[];
+    xshm_peer_t    *peer;
+    uint32_t        sent;        /**< Operations sent */
+    uint32_t        done;        /**< Operations completed */
+    uint32_t        refused;     /**< Refused ones that were noted */
+    uint32_t        reply_head;  /**< Next line of the reply room */
+    uint32_t        reply_used;  /**< Lines of it that are in use */
+    uint32_t        num_entries; /**< Power of two */
+    xshm_rma_op_t  *sending;     /**< Of which parts are not sent yet */
+    ucs_list_link_t list;        /**< In xshm_iface_t::rma_active */
+    xshm_rma_sent_t entries[];
 };
 
 
 /** See uct_component_t */
-ucs_status_t
-xshm_rkey_unpack(uct_component_t *component, const void *rkey_buffer,
-                 uct_rkey_t *rkey_p, void **handle_p);
+ucs_status_t xshm_rkey_unpack(uct_component_t *component,
+                              const void *rkey_buffer, uct_rkey_t *rkey_p,
+                              void **handle_p);
 
 ucs_status_t xshm_rkey_ptr(uct_component_t *component, uct_rkey_t rkey,
                            void *handle, uint64_t remote_addr,
                            void **local_addr_p);
 
-ucs_status_t xshm_rkey_release(uct_component_t *component, uct_rkey_t rkey,
-                               void *handle);
+ucs_status_t
+xshm_rkey_release(uct_component_t *component, uct_rkey_t rkey, void *handle);
 
 /** Is a packed key one that this version can have written? */
 int xshm_key_is_valid(const xshm_abi_key_t *key);
@@ -155,20 +155,17 @@ ucs_status_t xshm_ep_put_short(uct_ep_h tl_ep, const void *buffer,
 ssize_t xshm_ep_put_bcopy(uct_ep_h tl_ep, uct_pack_callback_t pack_cb,
                           void *arg, uint64_t remote_addr, uct_rkey_t rkey);
 
-ucs_status_t
-xshm_ep_put_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov, size_t iovcnt,
-                  uint64_t remote_addr, uct_rkey_t rkey,
-                  uct_completion_t *comp);
+ucs_status_t xshm_ep_put_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov,
+                               size_t iovcnt, uint64_t remote_addr,
+                               uct_rkey_t rkey, uct_completion_t *comp);
 
-ucs_status_t
-xshm_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb, void *arg,
-                  size_t length, uint64_t remote_addr, uct_rkey_t rkey,
-                  uct_completion_t *comp);
+ucs_status_t xshm_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb,
+                               void *arg, size_t length, uint64_t remote_addr,
+                               uct_rkey_t rkey, uct_completion_t *comp);
 
-ucs_status_t
-xshm_ep_get_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov, size_t iovcnt,
-                  uint64_t remote_addr, uct_rkey_t rkey,
-                  uct_completion_t *comp);
+ucs_status_t xshm_ep_get_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov,
+                               size_t iovcnt, uint64_t remote_addr,
+                               uct_rkey_t rkey, uct_completion_t *comp);
 
 ucs_status_t xshm_ep_atomic32_post(uct_ep_h tl_ep, unsigned opcode,
                                    uint32_t value, uint64_t remote_addr,
@@ -178,30 +175,29 @@ ucs_status_t xshm_ep_atomic64_post(uct_ep_h tl_ep, unsigned opcode,
                                    uint64_t value, uint64_t remote_addr,
                                    uct_rkey_t rkey);
 
-ucs_status_t
-xshm_ep_atomic32_fetch(uct_ep_h tl_ep, unsigned opcode, uint32_t value,
-                       uint32_t *result, uint64_t remote_addr, uct_rkey_t rkey,
-                       uct_completion_t *comp);
+ucs_status_t xshm_ep_atomic32_fetch(uct_ep_h tl_ep, unsigned opcode,
+                                    uint32_t value, uint32_t *result,
+                                    uint64_t remote_addr, uct_rkey_t rkey,
+                                    uct_completion_t *comp);
 
-ucs_status_t
-xshm_ep_atomic64_fetch(uct_ep_h tl_ep, unsigned opcode, uint64_t value,
-                       uint64_t *result, uint64_t remote_addr, uct_rkey_t rkey,
-                       uct_completion_t *comp);
+ucs_status_t xshm_ep_atomic64_fetch(uct_ep_h tl_ep, unsigned opcode,
+                                    uint64_t value, uint64_t *result,
+                                    uint64_t remote_addr, uct_rkey_t rkey,
+                                    uct_completion_t *comp);
 
-ucs_status_t
-xshm_ep_atomic_cswap32(uct_ep_h tl_ep, uint32_t compare, uint32_t swap,
-                       uint64_t remote_addr, uct_rkey_t rkey, uint32_t *result,
-                       uct_completion_t *comp);
+ucs_status_t xshm_ep_atomic_cswap32(uct_ep_h tl_ep, uint32_t compare,
+                                    uint32_t swap, uint64_t remote_addr,
+                                    uct_rkey_t rkey, uint32_t *result,
+                                    uct_completion_t *comp);
 
-ucs_status_t
-xshm_ep_atomic_cswap64(uct_ep_h tl_ep, uint64_t compare, uint64_t swap,
-                       uint64_t remote_addr, uct_rkey_t rkey, uint64_t *result,
-                       uct_completion_t *comp);
+ucs_status_t xshm_ep_atomic_cswap64(uct_ep_h tl_ep, uint64_t compare,
+                                    uint64_t swap, uint64_t remote_addr,
+                                    uct_rkey_t rkey, uint64_t *result,
+                                    uct_completion_t *comp);
 
 /** The same by message. Lengths and alignment were checked. */
-ucs_status_t
-xshm_rma_send_put(xshm_ep_t *ep, const void *buffer, size_t length,
-                  uint64_t address, const xshm_rkey_t *rkey);
+ucs_status_t xshm_rma_send_put(xshm_ep_t *ep, const void *buffer, size_t length,
+                               uint64_t address, const xshm_rkey_t *rkey);
 
 ssize_t xshm_rma_send_put_bcopy(xshm_ep_t *ep, uct_pack_callback_t pack_cb,
                                 void *arg, uint64_t address,
@@ -212,17 +208,17 @@ xshm_rma_send_get_bcopy(xshm_ep_t *ep, uct_unpack_callback_t unpack_cb,
                         void *arg, size_t length, uint64_t address,
                         const xshm_rkey_t *rkey, uct_completion_t *comp);
 
-ucs_status_t
-xshm_rma_send_zcopy(xshm_ep_t *ep, xshm_rma_kind_t kind, const uct_iov_t *iov,
-                    size_t iovcnt, uint64_t address, const xshm_rkey_t *rkey,
-                    uct_completion_t *comp);
+ucs_status_t xshm_rma_send_zcopy(xshm_ep_t *ep, xshm_rma_kind_t kind,
+                                 const uct_iov_t *iov, size_t iovcnt,
+                                 uint64_t address, const xshm_rkey_t *rkey,
+                                 uct_completion_t *comp);
 
 /** @a result is NULL if it is not wanted, else it has @a size bytes */
-ucs_status_t
-xshm_rma_send_atomic(xshm_ep_t *ep, unsigned op, unsigned size,
-                     const xshm_abi_operands_t *operands, void *result,
-                     uint64_t address, const xshm_rkey_t *rkey,
-                     uct_completion_t *comp);
+ucs_status_t xshm_rma_send_atomic(xshm_ep_t *ep, unsigned op, unsigned size,
+                                  const xshm_abi_operands_t *operands,
+                                  void *result, uint64_t address,
+                                  const xshm_rkey_t *rkey,
+                                  uct_completion_t  *comp);
 
 /** Longest put of one record, and longest get_bcopy, bytes */
 static inline size_t xshm_rma_max_put(const xshm_iface_t *iface)
@@ -239,6 +235,9 @@ int xshm_rma_is_busy(const xshm_peer_t *peer);
 
 /** Is an operation of this endpoint sent in part only? */
 int xshm_rma_is_sending(const xshm_ep_t *ep);
+
+/** Has progress something to do for this peer? Looks at what it gave back. */
+int xshm_rma_has_news(xshm_peer_t *peer);
 
 /** Number of operations sent to this peer, for xshm_rma_is_done() */
 uint32_t xshm_rma_mark(const xshm_peer_t *peer);
@@ -272,6 +271,6 @@ void xshm_rma_execute(xshm_rx_t *rx, const xshm_abi_record_t *record);
 
 /** Buffers for operations in parts: see ucs_mpool_init() */
 ucs_status_t xshm_rma_init_iface(xshm_iface_t *iface);
-void xshm_rma_cleanup_iface(xshm_iface_t *iface);
+void         xshm_rma_cleanup_iface(xshm_iface_t *iface);
 
 #endif

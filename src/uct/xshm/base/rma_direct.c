@@ -135,16 +135,16 @@ xshm_rma_zcopy(xshm_ep_t *ep, xshm_rma_kind_t kind, unsigned right,
         xshm_rma_copy_iov(kind, iov, iovcnt, ptr);
         xshm_rma_count_direct(ep);
     } else if (status == UCS_INPROGRESS) {
-        status = xshm_rma_send_zcopy(ep, kind, iov, iovcnt, address, rkey,
-                                     comp);
+        status =
+                xshm_rma_send_zcopy(ep, kind, iov, iovcnt, address, rkey, comp);
     }
 
     return status;
 }
 
-ucs_status_t
-xshm_ep_put_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov, size_t iovcnt,
-                  uint64_t remote_addr, uct_rkey_t rkey, uct_completion_t *comp)
+ucs_status_t xshm_ep_put_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov,
+                               size_t iovcnt, uint64_t remote_addr,
+                               uct_rkey_t rkey, uct_completion_t *comp)
 {
     xshm_ep_t   *ep     = ucs_derived_of(tl_ep, xshm_ep_t);
     size_t       length = uct_iov_total_length(iov, iovcnt);
@@ -158,9 +158,9 @@ xshm_ep_put_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov, size_t iovcnt,
     return status;
 }
 
-ucs_status_t
-xshm_ep_get_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov, size_t iovcnt,
-                  uint64_t remote_addr, uct_rkey_t rkey, uct_completion_t *comp)
+ucs_status_t xshm_ep_get_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov,
+                               size_t iovcnt, uint64_t remote_addr,
+                               uct_rkey_t rkey, uct_completion_t *comp)
 {
     xshm_ep_t   *ep     = ucs_derived_of(tl_ep, xshm_ep_t);
     size_t       length = uct_iov_total_length(iov, iovcnt);
@@ -174,10 +174,9 @@ xshm_ep_get_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov, size_t iovcnt,
     return status;
 }
 
-ucs_status_t
-xshm_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb, void *arg,
-                  size_t length, uint64_t remote_addr, uct_rkey_t rkey,
-                  uct_completion_t *comp)
+ucs_status_t xshm_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb,
+                               void *arg, size_t length, uint64_t remote_addr,
+                               uct_rkey_t rkey, uct_completion_t *comp)
 {
     xshm_ep_t   *ep = ucs_derived_of(tl_ep, xshm_ep_t);
     ucs_status_t status;
@@ -195,9 +194,9 @@ xshm_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb, void *arg,
         unpack_cb(arg, ptr, length);
         xshm_rma_count_direct(ep);
     } else if (status == UCS_INPROGRESS) {
-        status = xshm_rma_send_get_bcopy(ep, unpack_cb, arg, length,
-                                         remote_addr, (xshm_rkey_t *)rkey,
-                                         comp);
+        status =
+                xshm_rma_send_get_bcopy(ep, unpack_cb, arg, length, remote_addr,
+                                        (xshm_rkey_t *)rkey, comp);
     }
 
     UCT_TL_EP_STAT_OP_IF_SUCCESS(status, &ep->super, GET, BCOPY, length);
@@ -242,9 +241,11 @@ uint64_t xshm_rma_do_atomic(unsigned op, unsigned size, void *ptr,
 }
 
 /* Which way, for all atomic operations. UCS_OK: *ptr_p is the memory. */
-static UCS_F_ALWAYS_INLINE ucs_status_t
-xshm_rma_find_atomic(xshm_ep_t *ep, uct_rkey_t rkey, uint64_t address,
-                     unsigned size, void **ptr_p)
+static UCS_F_ALWAYS_INLINE ucs_status_t xshm_rma_find_atomic(xshm_ep_t *ep,
+                                                             uct_rkey_t rkey,
+                                                             uint64_t   address,
+                                                             unsigned   size,
+                                                             void     **ptr_p)
 {
     UCT_TL_EP_STAT_ATOMIC(&ep->super);
     if (ucs_unlikely((address % size) != 0)) {
@@ -255,11 +256,10 @@ xshm_rma_find_atomic(xshm_ep_t *ep, uct_rkey_t rkey, uint64_t address,
                          XSHM_RIGHT_ATOMIC, ptr_p);
 }
 
-static UCS_F_NOINLINE ucs_status_t
-xshm_rma_atomic_message(xshm_ep_t *ep, ucs_status_t status, unsigned op,
-                        unsigned size, uint64_t value, uint64_t compare,
-                        void *result, uint64_t address, uct_rkey_t rkey,
-                        uct_completion_t *comp)
+static UCS_F_NOINLINE ucs_status_t xshm_rma_atomic_message(
+        xshm_ep_t *ep, ucs_status_t status, unsigned op, unsigned size,
+        uint64_t value, uint64_t compare, void *result, uint64_t address,
+        uct_rkey_t rkey, uct_completion_t *comp)
 {
     xshm_abi_operands_t operands = {.value = value, .compare = compare};
 
@@ -339,8 +339,8 @@ xshm_rma_atomic_message(xshm_ep_t *ep, ucs_status_t status, unsigned op,
                                            result, remote_addr, rkey, comp); \
         } \
 \
-        *result = xshm_rma_atomic##_bits(XSHM_ATOMIC_CSWAP, ptr, swap, \
-                                         compare); \
+        *result = \
+                xshm_rma_atomic##_bits(XSHM_ATOMIC_CSWAP, ptr, swap, compare); \
         xshm_rma_count_direct(ep); \
         return UCS_OK; \
     }

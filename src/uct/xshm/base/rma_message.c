@@ -21,20 +21,21 @@
 #define XSHM_RMA_OP_GROW 32
 
 
-static ucs_mpool_ops_t xshm_rma_op_mpool_ops = {
-        .chunk_alloc   = ucs_mpool_chunk_malloc,
-        .chunk_release = ucs_mpool_chunk_free,
-        .obj_init      = NULL,
-        .obj_cleanup   = NULL,
-        .obj_str       = NULL};
+static ucs_mpool_ops_t xshm_rma_op_mpool_ops = {.chunk_alloc =
+                                                        ucs_mpool_chunk_malloc,
+                                                .chunk_release =
+                                                        ucs_mpool_chunk_free,
+                                                .obj_init    = NULL,
+                                                .obj_cleanup = NULL,
+                                                .obj_str     = NULL};
 
 ucs_status_t xshm_rma_init_iface(xshm_iface_t *iface)
 {
     ucs_status_t status;
 
-    iface->bounce = ucs_malloc(ucs_max(iface->config.seg_size,
-                                       XSHM_ABI_REPLY_SIZE),
-                               "xshm_bounce");
+    iface->bounce =
+            ucs_malloc(ucs_max(iface->config.seg_size, XSHM_ABI_REPLY_SIZE),
+                       "xshm_bounce");
     if (iface->bounce == NULL) {
         ucs_error("xshm: cannot allocate %zu bytes for an interface",
                   iface->config.seg_size);
@@ -132,9 +133,8 @@ int xshm_rma_has_room(const xshm_peer_t *peer)
         return 0;
     }
 
-    return (rma == NULL) ||
-           ((rma->sending == NULL) && (rma->reply_used == 0) &&
-            !xshm_rma_is_full(rma));
+    return (rma == NULL) || ((rma->sending == NULL) && (rma->reply_used == 0) &&
+                             !xshm_rma_is_full(rma));
 }
 
 void xshm_rma_fence(xshm_peer_t *peer)
@@ -182,13 +182,13 @@ static int xshm_rma_reserve_reply(xshm_rma_peer_t *rma, uint32_t length,
         return 0;
     }
 
-    entry->reply = ((waste > 0) ? 0 : head) * XSHM_ABI_LINE_SIZE;
+    entry->reply       = ((waste > 0) ? 0 : head) * XSHM_ABI_LINE_SIZE;
     entry->reply_lines = waste + lines;
     return 1;
 }
 
-static void xshm_rma_commit_reply(xshm_rma_peer_t       *rma,
-                                  const xshm_rma_sent_t *entry)
+static void
+xshm_rma_commit_reply(xshm_rma_peer_t *rma, const xshm_rma_sent_t *entry)
 {
     if (entry->reply_lines == 0) {
         return;
@@ -245,9 +245,9 @@ static ucs_status_t xshm_rma_reserve(xshm_ep_t *ep, size_t size,
     return xshm_ep_reserve_record(ep, xshm_ring_lines(size), data_p);
 }
 
-static void
-xshm_rma_fill(xshm_abi_rma_t *rma, uint32_t slot, uint64_t id, uint64_t address,
-              size_t length, const xshm_rma_sent_t *entry)
+static void xshm_rma_fill(xshm_abi_rma_t *rma, uint32_t slot, uint64_t id,
+                          uint64_t address, size_t length,
+                          const xshm_rma_sent_t *entry)
 {
     rma->id      = id;
     rma->address = address;
@@ -274,9 +274,8 @@ static void xshm_rma_commit(xshm_peer_t *peer, xshm_rma_sent_t *entry,
     xshm_rma_set_active(peer);
 }
 
-ucs_status_t
-xshm_rma_send_put(xshm_ep_t *ep, const void *buffer, size_t length,
-                  uint64_t address, const xshm_rkey_t *rkey)
+ucs_status_t xshm_rma_send_put(xshm_ep_t *ep, const void *buffer, size_t length,
+                               uint64_t address, const xshm_rkey_t *rkey)
 {
     size_t           size = sizeof(xshm_abi_rma_t) + length;
     xshm_rma_sent_t *entry;
@@ -314,8 +313,7 @@ ssize_t xshm_rma_send_put_bcopy(xshm_ep_t *ep, uct_pack_callback_t pack_cb,
     length = pack_cb(rma + 1, arg);
     xshm_rma_fill(rma, rkey->key.slot, rkey->key.id, address, length, entry);
     entry->kind = XSHM_RMA_PUT;
-    xshm_rma_commit(ep->peer, entry, XSHM_RECORD_PUT, 0,
-                    sizeof(*rma) + length);
+    xshm_rma_commit(ep->peer, entry, XSHM_RECORD_PUT, 0, sizeof(*rma) + length);
     return length;
 }
 
@@ -343,11 +341,11 @@ xshm_rma_send_get_bcopy(xshm_ep_t *ep, uct_unpack_callback_t unpack_cb,
     return UCS_INPROGRESS;
 }
 
-ucs_status_t
-xshm_rma_send_atomic(xshm_ep_t *ep, unsigned op, unsigned size,
-                     const xshm_abi_operands_t *operands, void *result,
-                     uint64_t address, const xshm_rkey_t *rkey,
-                     uct_completion_t *comp)
+ucs_status_t xshm_rma_send_atomic(xshm_ep_t *ep, unsigned op, unsigned size,
+                                  const xshm_abi_operands_t *operands,
+                                  void *result, uint64_t address,
+                                  const xshm_rkey_t *rkey,
+                                  uct_completion_t  *comp)
 {
     xshm_rma_sent_t *entry;
     xshm_abi_rma_t  *rma;
@@ -371,8 +369,8 @@ xshm_rma_send_atomic(xshm_ep_t *ep, unsigned op, unsigned size,
 }
 
 /* An error that no completion tells, tells the next flush */
-static void xshm_rma_complete(xshm_ep_t *ep, uct_completion_t *comp,
-                              ucs_status_t status)
+static void
+xshm_rma_complete(xshm_ep_t *ep, uct_completion_t *comp, ucs_status_t status)
 {
     if (comp != NULL) {
         uct_invoke_completion(comp, status);
@@ -410,8 +408,7 @@ static void *xshm_rma_op_reserve(xshm_ring_tx_t *ring, size_t size)
     void    *payload;
 
     payload = xshm_ring_tx_reserve(ring, lines);
-    return (payload != NULL) ? payload :
-                               xshm_ring_tx_reserve_slow(ring, lines);
+    return (payload != NULL) ? payload : xshm_ring_tx_reserve_slow(ring, lines);
 }
 
 /* As much of a get as goes to one place: into one element of the list */
@@ -434,8 +431,7 @@ static size_t xshm_rma_op_get_part(xshm_rma_op_t *op, void **dst_p)
 static int xshm_rma_op_send_put(xshm_peer_t *peer, xshm_rma_op_t *op,
                                 xshm_rma_sent_t *entry, size_t *length_p)
 {
-    size_t          length = ucs_min(op->remaining,
-                                     xshm_rma_max_put(peer->iface));
+    size_t length = ucs_min(op->remaining, xshm_rma_max_put(peer->iface));
     xshm_abi_rma_t *rma;
 
     rma = xshm_rma_op_reserve(&peer->tx->ring, sizeof(*rma) + length);
@@ -493,7 +489,7 @@ static int xshm_rma_op_send_part(xshm_peer_t *peer, xshm_rma_op_t *op)
     }
 
     ++op->num_parts;
-    op->address   += length;
+    op->address += length;
     op->remaining -= length;
     return 1;
 }
@@ -516,10 +512,10 @@ static void xshm_rma_op_send(xshm_peer_t *peer, xshm_rma_op_t *op)
     }
 }
 
-ucs_status_t
-xshm_rma_send_zcopy(xshm_ep_t *ep, xshm_rma_kind_t kind, const uct_iov_t *iov,
-                    size_t iovcnt, uint64_t address, const xshm_rkey_t *rkey,
-                    uct_completion_t *comp)
+ucs_status_t xshm_rma_send_zcopy(xshm_ep_t *ep, xshm_rma_kind_t kind,
+                                 const uct_iov_t *iov, size_t iovcnt,
+                                 uint64_t address, const xshm_rkey_t *rkey,
+                                 uct_completion_t *comp)
 {
     xshm_rma_peer_t *rma;
     ucs_status_t     status;
@@ -643,6 +639,13 @@ static int xshm_rma_oldest_is_consumed(const xshm_peer_t *peer)
     return (rma->done != rma->sent) &&
            ((int32_t)(peer->tx->ring.consumed -
                       xshm_rma_entry(rma, rma->done)->end) >= 0);
+}
+
+int xshm_rma_has_news(xshm_peer_t *peer)
+{
+    xshm_ring_tx_take_back(&peer->tx->ring);
+    return peer->tx->ring.violation || xshm_rma_oldest_is_consumed(peer) ||
+           (peer->rma->done == peer->rma->sent);
 }
 
 /* Completions may destroy all endpoints, but the peer is kept */

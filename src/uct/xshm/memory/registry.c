@@ -18,13 +18,13 @@
 
 /* The table grows by chunks, which stay: so who has a pointer into it may
  * always read there */
-#define XSHM_REG_CHUNK_BITS  8u
-#define XSHM_REG_CHUNK_SIZE  (1u << XSHM_REG_CHUNK_BITS)
-#define XSHM_REG_CHUNK_MASK  (XSHM_REG_CHUNK_SIZE - 1)
-#define XSHM_REG_MAX_CHUNKS  4096u
+#define XSHM_REG_CHUNK_BITS 8u
+#define XSHM_REG_CHUNK_SIZE (1u << XSHM_REG_CHUNK_BITS)
+#define XSHM_REG_CHUNK_MASK (XSHM_REG_CHUNK_SIZE - 1)
+#define XSHM_REG_MAX_CHUNKS 4096u
 
 /* What getrandom(2) gives without fail: 256 bytes */
-#define XSHM_REG_NUM_RANDOM  32u
+#define XSHM_REG_NUM_RANDOM 32u
 
 
 static struct {
@@ -191,8 +191,8 @@ static ucs_status_t xshm_registry_add_region(xshm_region_t *region)
 
     if (xshm_registry.num_regions == max_regions) {
         max_regions = (max_regions == 0) ? 16 : (2 * max_regions);
-        regions     = realloc(xshm_registry.regions,
-                              max_regions * sizeof(*regions));
+        regions =
+                realloc(xshm_registry.regions, max_regions * sizeof(*regions));
         if (regions == NULL) {
             ucs_error("xshm: cannot allocate %zu bytes for a table of memory",
                       max_regions * sizeof(*regions));
@@ -223,9 +223,9 @@ static void xshm_registry_remove_region(xshm_region_t *region)
 }
 
 /* Takes over a reference to the region */
-static ucs_status_t
-xshm_registry_add(uint64_t base, uint64_t length, unsigned rights,
-                  xshm_region_t *region, int is_owner, xshm_reg_t **reg_p)
+static ucs_status_t xshm_registry_add(uint64_t base, uint64_t length,
+                                      unsigned rights, xshm_region_t *region,
+                                      int is_owner, xshm_reg_t **reg_p)
 {
     ucs_status_t status;
     xshm_reg_t  *reg;
@@ -256,8 +256,8 @@ xshm_registry_add(uint64_t base, uint64_t length, unsigned rights,
     return UCS_OK;
 }
 
-ucs_status_t xshm_reg_add(void *address, size_t length, unsigned rights,
-                          xshm_reg_t **reg_p)
+ucs_status_t
+xshm_reg_add(void *address, size_t length, unsigned rights, xshm_reg_t **reg_p)
 {
     xshm_region_t *region;
     ucs_status_t   status;
@@ -273,9 +273,9 @@ ucs_status_t xshm_reg_add(void *address, size_t length, unsigned rights,
     return status;
 }
 
-ucs_status_t
-xshm_reg_alloc(const xshm_platform_ops_t *ops, size_t length, void *address,
-               int is_fixed, unsigned rights, xshm_reg_t **reg_p)
+ucs_status_t xshm_reg_alloc(const xshm_platform_ops_t *ops, size_t length,
+                            void *address, int is_fixed, unsigned rights,
+                            xshm_reg_t **reg_p)
 {
     xshm_region_t *region;
     ucs_status_t   status;

@@ -46,14 +46,14 @@ typedef struct xshm_reg {
  *
  * @return UCS_ERR_NO_MEMORY: the table is full.
  */
-ucs_status_t xshm_reg_add(void *address, size_t length, unsigned rights,
-                          xshm_reg_t **reg_p);
+ucs_status_t
+xshm_reg_add(void *address, size_t length, unsigned rights, xshm_reg_t **reg_p);
 
 /** Allocate a region and register all of it. Parameters as in
  *  xshm_platform_ops_t::region_alloc of @a ops. */
-ucs_status_t
-xshm_reg_alloc(const xshm_platform_ops_t *ops, size_t length, void *address,
-               int is_fixed, unsigned rights, xshm_reg_t **reg_p);
+ucs_status_t xshm_reg_alloc(const xshm_platform_ops_t *ops, size_t length,
+                            void *address, int is_fixed, unsigned rights,
+                            xshm_reg_t **reg_p);
 
 /**
  * End a registration, after operations that are under way. Its region is freed

@@ -86,7 +86,7 @@ static xshm_view_t *xshm_view_find_or_add(const xshm_view_name_t *name)
         return NULL;
     }
 
-    view->is_listed                    = 1;
+    view->is_listed                   = 1;
     kh_value(&xshm_views.views, iter) = view;
     return view;
 }
@@ -193,9 +193,9 @@ void xshm_view_ask(xshm_view_t *view, xshm_platform_t *platform,
 
 void xshm_view_answered(xshm_region_ask_t *ask, const xshm_region_info_t *info)
 {
-    xshm_view_t *view   = ucs_container_of(ask, xshm_view_t, ask);
-    int          is_good = (info != NULL) && (info->region == view->name.region);
-    int          is_free;
+    xshm_view_t *view = ucs_container_of(ask, xshm_view_t, ask);
+    int is_good       = (info != NULL) && (info->region == view->name.region);
+    int is_free;
 
     ucs_debug("xshm: region %016" PRIx64 " of process %016" PRIx64 " %s",
               view->name.region, view->name.process,

@@ -104,8 +104,8 @@ typedef struct xshm_region {
     const xshm_platform_ops_t *ops;    /**< Who has allocated it */
     uint64_t                   id;     /**< Random name */
     unsigned                   rights; /**< XSHM_RIGHT_xx */
-    unsigned                   refs;   /**< Registrations, and who looks at it */
-    xshm_platform_t           *shared; /**< Where peers were given it, or NULL */
+    unsigned                   refs; /**< Registrations, and who looks at it */
+    xshm_platform_t *shared;         /**< Where peers were given it, or NULL */
 } xshm_region_t;
 
 

@@ -187,9 +187,9 @@ xshm_local_link_find(xshm_local_t *local, uint64_t process, int is_own)
     return NULL;
 }
 
-static ucs_status_t
-xshm_local_link_find_or_open(xshm_local_t *local, uint64_t process, int is_own,
-                             xshm_local_link_t **link_p)
+static ucs_status_t xshm_local_link_find_or_open(xshm_local_t *local,
+                                                 uint64_t process, int is_own,
+                                                 xshm_local_link_t **link_p)
 {
     ucs_status_t status;
     int          fd;
@@ -298,14 +298,13 @@ static void xshm_local_control_put(struct msghdr        *header,
 }
 
 /* UCS_ERR_NO_RESOURCE: not now */
-static ucs_status_t
-xshm_local_link_write(xshm_local_link_t *link, const xshm_local_msg_t *msg,
-                      const int *fds, unsigned num_fds)
+static ucs_status_t xshm_local_link_write(xshm_local_link_t      *link,
+                                          const xshm_local_msg_t *msg,
+                                          const int *fds, unsigned num_fds)
 {
     xshm_local_control_t control = {{0}};
-    struct iovec         iov     = {.iov_base = (void *)msg,
-                                    .iov_len  = sizeof(*msg)};
-    struct msghdr        header  = {.msg_iov = &iov, .msg_iovlen = 1};
+    struct iovec  iov    = {.iov_base = (void *)msg, .iov_len = sizeof(*msg)};
+    struct msghdr header = {.msg_iov = &iov, .msg_iovlen = 1};
 
     if (num_fds > 0) {
         xshm_local_control_put(&header, &control, fds, num_fds);
@@ -356,9 +355,8 @@ static void xshm_local_link_keep(xshm_local_link_t      *link,
     xshm_local_link_want_room(link, 1);
 }
 
-void xshm_local_msg_init(xshm_local_msg_t        *msg,
-                         const xshm_local_link_t *link,
-                         xshm_local_msg_type_t    type)
+void xshm_local_msg_init(xshm_local_msg_t *msg, const xshm_local_link_t *link,
+                         xshm_local_msg_type_t type)
 {
     memset(msg, 0, sizeof(*msg));
     msg->magic   = XSHM_LOCAL_MAGIC;
@@ -368,9 +366,9 @@ void xshm_local_msg_init(xshm_local_msg_t        *msg,
 }
 
 /* UCS_ERR_NO_RESOURCE: not now */
-static ucs_status_t xshm_local_link_write_out(xshm_local_link_t *link,
+static ucs_status_t xshm_local_link_write_out(xshm_local_link_t      *link,
                                               const xshm_local_msg_t *msg,
-                                              const xshm_wake_t *wake)
+                                              const xshm_wake_t      *wake)
 {
     int fd;
 
@@ -383,9 +381,8 @@ static ucs_status_t xshm_local_link_write_out(xshm_local_link_t *link,
 }
 
 /* Now, or when there is room, in the order of the calls */
-static void
-xshm_local_link_put(xshm_local_link_t *link, const xshm_local_msg_t *msg,
-                    xshm_wake_t *wake)
+static void xshm_local_link_put(xshm_local_link_t      *link,
+                                const xshm_local_msg_t *msg, xshm_wake_t *wake)
 {
     if (!ucs_queue_is_empty(&link->out) ||
         (xshm_local_link_write_out(link, msg, wake) == UCS_ERR_NO_RESOURCE)) {

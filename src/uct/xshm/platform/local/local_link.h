@@ -127,13 +127,11 @@ void xshm_local_link_send_event(xshm_local_link_t *link, uint32_t channel,
 
 
 /** Fill the fields that all messages have */
-void xshm_local_msg_init(xshm_local_msg_t        *msg,
-                         const xshm_local_link_t *link,
-                         xshm_local_msg_type_t    type);
+void xshm_local_msg_init(xshm_local_msg_t *msg, const xshm_local_link_t *link,
+                         xshm_local_msg_type_t type);
 
 /** Send a message; it is kept if it cannot go out now */
-void xshm_local_link_post(xshm_local_link_t      *link,
-                          const xshm_local_msg_t *msg);
+void xshm_local_link_post(xshm_local_link_t *link, const xshm_local_msg_t *msg);
 
 /**
  * Send a message with a descriptor, which stays the caller's.

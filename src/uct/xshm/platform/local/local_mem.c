@@ -161,9 +161,10 @@ ucs_status_t xshm_local_mem_alloc(xshm_platform_t *platform,
         return UCS_ERR_NO_MEMORY;
     }
 
-    fds                     = mem->fds;
-    status                  = UCS_ERR_NO_MEMORY;
-    fds[XSHM_LOCAL_FD_DATA] = xshm_local_memfd("xshm-data", data_size, XSHM_LOCAL_RING_ADVICE);
+    fds    = mem->fds;
+    status = UCS_ERR_NO_MEMORY;
+    fds[XSHM_LOCAL_FD_DATA] =
+            xshm_local_memfd("xshm-data", data_size, XSHM_LOCAL_RING_ADVICE);
     if (fds[XSHM_LOCAL_FD_DATA] < 0) {
         goto err_free_mem;
     }

@@ -93,8 +93,7 @@ err_free:
  * zeros from then on. */
 void xshm_local_region_free(xshm_region_t *super)
 {
-    xshm_local_region_t *region =
-            ucs_derived_of(super, xshm_local_region_t);
+    xshm_local_region_t *region = ucs_derived_of(super, xshm_local_region_t);
 
     munmap(super->address, super->length);
     if ((super->shared != NULL) && !xshm_fdset_is_child() &&
@@ -171,8 +170,8 @@ static ucs_status_t xshm_local_region_give(xshm_local_link_t         *link,
 }
 
 /* Only what another process of this user names rightly is given away */
-static void xshm_local_handle_map(xshm_local_link_t      *link,
-                                  const xshm_local_msg_t *request)
+static void
+xshm_local_handle_map(xshm_local_link_t *link, const xshm_local_msg_t *request)
 {
     const xshm_platform_sink_t *sink   = link->local->super.sink;
     xshm_region_t              *region = NULL;
@@ -183,9 +182,9 @@ static void xshm_local_handle_map(xshm_local_link_t      *link,
     if (region != NULL) {
         /* From here on its end must be told */
         region->shared = &link->local->super;
-        status         = xshm_local_region_give(
-                        link, request,
-                        ucs_derived_of(region, xshm_local_region_t));
+        status         = xshm_local_region_give(link, request,
+                                                ucs_derived_of(region,
+                                                               xshm_local_region_t));
         sink->region_put(region);
     }
 
@@ -216,10 +215,10 @@ xshm_local_find_ask(xshm_local_link_t *link, const xshm_local_msg_t *msg)
 static int xshm_local_view_map(const xshm_local_msg_t *msg, int fd,
                                xshm_region_info_t *info)
 {
-    int prot = PROT_READ |
-               ((msg->rights & (XSHM_RIGHT_PUT | XSHM_RIGHT_ATOMIC)) ?
-                        PROT_WRITE :
-                        0);
+    int prot =
+            PROT_READ |
+            ((msg->rights & (XSHM_RIGHT_PUT | XSHM_RIGHT_ATOMIC)) ? PROT_WRITE :
+                                                                    0);
 
     if ((msg->length == 0) || (msg->rights & ~(unsigned)XSHM_RIGHT_ALL) ||
         (msg->base + msg->length < msg->base) ||
@@ -354,8 +353,7 @@ void xshm_local_region_link_down(xshm_local_link_t *link)
     }
 
     while (!ucs_list_is_empty(&link->views)) {
-        view       = ucs_list_extract_head(&link->views, xshm_local_view_t,
-                                           list);
+        view = ucs_list_extract_head(&link->views, xshm_local_view_t, list);
         view->link = NULL;
         ucs_list_head_init(&view->list);
         sink->region_gone(view->process, view->region);
