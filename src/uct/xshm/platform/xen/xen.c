@@ -4,7 +4,7 @@
  */
 
 #include "xen.h"
-#include "xen_priv.h"
+#include "xen_wake.h"
 #include "../fdset.h"
 
 #include <ucs/debug/log.h>
@@ -258,6 +258,7 @@ xshm_xen_new(uint64_t process, const xshm_platform_sink_t *sink)
     xen->super.process = process;
     ucs_list_head_init(&xen->domains);
     ucs_list_head_init(&xen->refusals);
+    ucs_list_head_init(&xen->bells);
     ucs_list_head_init(&xen->lookups);
     ucs_list_head_init(&xen->quarantine);
     return xen;
@@ -320,6 +321,7 @@ static void xshm_xen_close(xshm_platform_t *platform)
     xshm_xen_domain_cleanup(xen);
     xshm_xen_reach_cleanup(xen);
     xshm_xen_mem_cleanup(xen);
+    xshm_xen_wake_cleanup(xen);
     xshm_xen_close_fds(xen);
     xshm_xen_cleanup_locks(xen);
     free(xen);
@@ -345,6 +347,7 @@ static void xshm_xen_handle_resume(xshm_xen_t *xen)
 
     ucs_debug("xshm: this virtual machine is domain %u now",
               xshm_xen_domid(xen));
+    ++xen->epoch;
     xshm_xen_end_all(xen);
     xshm_xen_forget_lookups(xen, UINT32_MAX);
 }
@@ -455,4 +458,10 @@ const xshm_platform_ops_t xshm_xen_ops = {
         .accept        = xshm_xen_accept,
         .refuse        = xshm_xen_refuse,
         .disconnect    = xshm_xen_disconnect,
+        .wake_open     = xshm_xen_wake_open,
+        .wake_fd       = xshm_xen_wake_fd,
+        .wake_drain    = xshm_xen_wake_drain,
+        .wake_close    = xshm_xen_wake_close,
+        .wake_attach   = xshm_xen_wake_attach,
+        .notify        = xshm_xen_notify,
 };

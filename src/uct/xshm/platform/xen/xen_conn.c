@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-#include "xen_priv.h"
+#include "xen_wake.h"
 
 #include <ucs/debug/log.h>
 
@@ -256,6 +256,8 @@ static void xshm_xen_conn_scan_accepted(xshm_xen_conn_t *conn)
 
     if (!(conn->super.is_sender ? ret->live : data->live)) {
         xshm_xen_conn_report(conn, XSHM_REASON_GONE, 0);
+    } else {
+        xshm_xen_wake_scan(conn);
     }
 }
 
@@ -619,6 +621,7 @@ void xshm_xen_disconnect(xshm_conn_t *super)
         xshm_xen_conn_discount(conn);
     }
 
+    xshm_xen_wake_detach(conn);
     free(conn);
 }
 

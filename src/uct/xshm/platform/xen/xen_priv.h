@@ -38,6 +38,10 @@ typedef struct xshm_xen {
     ucs_list_link_t   refusals; /**< Nodes that refuse a request */
     unsigned          num_refusals;
 
+    ucs_list_link_t          bells;        /**< Ports of peers that are bound */
+    struct xenevtchn_handle *evtchn;       /**< For them; NULL: none yet */
+    int                      has_no_ports; /**< Event channels have run out */
+    uint32_t                 epoch; /**< Changes when this machine has moved */
     int has_complained; /**< Of pages that could not be granted; any thread */
 
     pthread_mutex_t     lock; /**< Protects what follows */
@@ -94,9 +98,13 @@ typedef struct xshm_xen_conn {
     xshm_xen_conn_state_t state;
     xshm_xen_mem_t       *mem;
     xshm_request_t        request;
-    uint32_t              gref;     /**< Receiver: what is offered */
-    uint64_t              deadline; /**< Sender: when to give up, ms */
-    uint64_t              next_try; /**< Sender: when to write, ms */
+    uint32_t              gref;      /**< Receiver: what is offered */
+    uint64_t              deadline;  /**< Sender: when to give up, ms */
+    uint64_t              next_try;  /**< Sender: when to write, ms */
+    struct xshm_xen_port *port;      /**< By which the peer wakes us, or NULL */
+    struct xshm_xen_bell *bell;      /**< By which we wake it, or NULL */
+    uint32_t              seen_port; /**< Peer's, when last looked at */
+    uint32_t              seen_wants; /**< The same */
     char                  name[XSHM_XEN_NAME_MAX];
 } xshm_xen_conn_t;
 

@@ -11,9 +11,6 @@
 #include <string.h>
 
 
-/* Characters of a process in a name: 30 bits */
-#define XSHM_XEN_NAME_PROCESS 5
-
 /* Digits of a name: all that xenstore allows in a path, and stays readable */
 #define XSHM_XEN_NAME_BITS 6
 #define XSHM_XEN_NAME_MASK ((1u << XSHM_XEN_NAME_BITS) - 1)
@@ -71,6 +68,12 @@ int xshm_xen_name_is_from(const char *name, uint64_t sender)
 {
     return (strlen(name) > XSHM_XEN_NAME_PROCESS) &&
            xshm_xen_name_has_process(name + XSHM_XEN_NAME_PROCESS, sender);
+}
+
+void xshm_xen_name_process(char *process, const char *name, int is_sender)
+{
+    snprintf(process, XSHM_XEN_NAME_PROCESS + 1, "%s",
+             name + (is_sender ? XSHM_XEN_NAME_PROCESS : 0));
 }
 
 /* The functions below move *text past what they have read */

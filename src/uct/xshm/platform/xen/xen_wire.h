@@ -48,6 +48,9 @@
  *  xenstored counts the names of all children in a node's 2048 bytes. */
 #define XSHM_XEN_NAME_MAX 20
 
+/** Characters of a process in a name: 30 bits of its 64 */
+#define XSHM_XEN_NAME_PROCESS 5
+
 /** Identity of a virtual machine, from one start of its kernel to its end */
 #define XSHM_XEN_IDENTITY_SIZE 16
 
@@ -106,6 +109,10 @@ int xshm_xen_name_is_for(const char *name, uint64_t target);
 
 /** Was a request with this name sent by this process? */
 int xshm_xen_name_is_from(const char *name, uint64_t sender);
+
+/** The part of a name that stands for its target or, if @a is_sender, for its
+ *  sender: XSHM_XEN_NAME_PROCESS characters and the final zero */
+void xshm_xen_name_process(char *process, const char *name, int is_sender);
 
 /** Take a path apart. @return Zero if it is none of a request or refusal. */
 int xshm_xen_path_parse(const char *path, xshm_xen_path_t *parsed);
