@@ -1,0 +1,471 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Processes that sleep whenever they have nothing to do: one in the middle, and
+ * peers that send back what they get. The one in the middle has at most "window"
+ * messages on the way to each peer; with a small ring and a large window both
+ * sides also sleep until there is room. Random delays meet the moments between
+ * the steps of falling asleep. Every message must come, in order, and nobody may
+ * sleep while there is something for it: who is not woken within the watchdog's
+ * time is a failure.
+ *
+ * usage: uct_sleep [options]
+ *   -t NAME     transport [xshm]
+ *   -d NAME     device [local]
+ *   -p COUNT    peers [1]
+ *   -w COUNT    window [1]
+ *   -l BYTES    longest message [0]
+ *   -r NSEC     longest random delay [2000]
+ *   -n COUNT    times that the one in the middle sleeps [10000]
+ *   -s SEED     of the random numbers [1]
+ *   -a SECONDS  the watchdog's time [30]
+ *
+ * Prints: messages, sleeps, wake-ups without work, and seconds of the one in the
+ * middle and the sum of its peers' sleeps.
+ */
+
+#define _GNU_SOURCE
+
+#include "uct_common.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MAX_PEERS  512
+#define MAX_LENGTH 2048
+#define AM_DATA    1
+#define AM_STOP    2
+#define MAX_BURST  64 /* messages sent before progress gets its turn */
+
+#define RANDOM_A 6364136223846793005ull
+#define RANDOM_B 1442695040888963407ull
+
+typedef struct {
+    const char *tl;
+    const char *dev;
+    unsigned    peers;
+    unsigned    window;
+    unsigned    max_length;
+    unsigned    max_delay;
+    uint64_t    sleeps;
+    uint64_t    seed;
+    double      watchdog;
+} options_t;
+
+/** One direction pair with another process */
+typedef struct {
+    uct_ep_h          ep;
+    int               fd; /**< A socket to it */
+    uint64_t          sent;
+    uint64_t          received;
+    int               is_blocked; /**< The request waits for room */
+    int               is_stopped; /**< It has sent its last message */
+    uct_pending_req_t req;
+    pid_t             pid;
+} peer_t;
+
+/** What goes over the socket at the end */
+typedef struct {
+    uint64_t sleeps;
+    uint64_t idle_wakes;
+    uint64_t messages;
+} figures_t;
+
+static struct {
+    options_t       options;
+    utest_context_t context;
+    utest_iface_t   iface;
+    int             epoll_fd;
+    int             is_middle;
+    peer_t          peers[MAX_PEERS];
+    unsigned        num_peers;
+    uint64_t        random;
+    uint64_t        news; /**< Messages received, requests sent */
+    figures_t       figures;
+    uint8_t         payload[MAX_LENGTH];
+} state;
+
+
+static uint64_t random_below(uint64_t limit)
+{
+    state.random = state.random * RANDOM_A + RANDOM_B;
+    return (limit == 0) ? 0 : (state.random >> 33) % limit;
+}
+
+static void random_delay(void)
+{
+    double end = utest_now() +
+                 (double)random_below(state.options.max_delay + 1ull) * 1e-9;
+
+    while (utest_now() < end) {
+    }
+}
+
+/* The header: whose message, and which one it is */
+static uint64_t make_header(const peer_t *peer)
+{
+    return ((uint64_t)(peer - state.peers) << 48) | peer->sent;
+}
+
+static ucs_status_t handle_data(void *arg, void *data, size_t length,
+                                unsigned flags)
+{
+    uint64_t header;
+    peer_t  *peer;
+
+    memcpy(&header, data, sizeof(header));
+    /* A peer knows one process only, and sends back the number that it got */
+    peer = &state.peers[state.is_middle ? (header >> 48) : 0];
+    if ((header & 0xffffffffffffull) != peer->received) {
+        utest_fail("message %lu came instead of %lu",
+                   (unsigned long)(header & 0xffffffffffffull),
+                   (unsigned long)peer->received);
+    }
+
+    if (!state.is_middle) {
+        state.num_peers = (unsigned)(header >> 48); /* Our number */
+    }
+    ++peer->received;
+    ++state.news;
+    return UCS_OK;
+}
+
+static ucs_status_t handle_stop(void *arg, void *data, size_t length,
+                                unsigned flags)
+{
+    state.peers[0].is_stopped = 1;
+    ++state.news;
+    return UCS_OK;
+}
+
+static ucs_status_t send_one(peer_t *peer)
+{
+    uint64_t     header = make_header(peer);
+    ucs_status_t status;
+
+    if (!state.is_middle) {
+        header = ((uint64_t)state.num_peers << 48) | peer->sent;
+    }
+
+    status = uct_ep_am_short(peer->ep, AM_DATA, header, state.payload,
+                             (unsigned)random_below(
+                                     state.options.max_length + 1ull));
+    if (status == UCS_OK) {
+        ++peer->sent;
+    } else if (status != UCS_ERR_NO_RESOURCE) {
+        utest_check(status, "uct_ep_am_short");
+    }
+    return status;
+}
+
+static ucs_status_t handle_pending(uct_pending_req_t *req)
+{
+    peer_t      *peer = (peer_t *)((char *)req - offsetof(peer_t, req));
+    ucs_status_t status = send_one(peer);
+
+    if (status == UCS_OK) {
+        peer->is_blocked = 0;
+        ++state.news;
+    }
+    return status;
+}
+
+static int may_send(const peer_t *peer)
+{
+    return !peer->is_blocked &&
+           (peer->sent <
+            peer->received + (state.is_middle ? state.options.window : 0));
+}
+
+static void send_burst(peer_t *peer)
+{
+    ucs_status_t status;
+    unsigned     i;
+
+    for (i = 0; (i < MAX_BURST) && may_send(peer); ++i) {
+        if (send_one(peer) == UCS_OK) {
+            continue;
+        }
+
+        peer->req.func = handle_pending;
+        status         = uct_ep_pending_add(peer->ep, &peer->req, 0);
+        if (status == UCS_OK) {
+            peer->is_blocked = 1;
+        } else if (status != UCS_ERR_BUSY) {
+            utest_check(status, "uct_ep_pending_add");
+        }
+        return;
+    }
+}
+
+/* Progress until there is nothing to do, then until it wakes */
+static void sleep_once(void)
+{
+    struct epoll_event event;
+    uint64_t           before;
+    ucs_status_t       status;
+
+    do {
+        if (uct_worker_progress(state.context.worker)) {
+            return;
+        }
+
+        random_delay();
+        status = uct_iface_event_arm(state.iface.iface,
+                                     UCT_EVENT_RECV | UCT_EVENT_SEND_COMP);
+        if ((status != UCS_OK) && (status != UCS_ERR_BUSY)) {
+            utest_check(status, "uct_iface_event_arm");
+        }
+    } while (status == UCS_ERR_BUSY);
+
+    ++state.figures.sleeps;
+    if (epoll_wait(state.epoll_fd, &event, 1,
+                   (int)(state.options.watchdog * 1e3)) != 1) {
+        before = state.news;
+        uct_worker_progress(state.context.worker);
+        utest_fail("%s: not woken for %g seconds, after %lu sleeps; there was "
+                   "%s to do",
+                   state.is_middle ? "middle" : "peer", state.options.watchdog,
+                   (unsigned long)state.figures.sleeps,
+                   (state.news == before) ? "nothing" : "something");
+    }
+
+    before = state.news;
+    uct_worker_progress(state.context.worker);
+    state.figures.idle_wakes += (state.news == before);
+}
+
+/* Send what may be sent. @return Is there anything left to send at once? */
+static int send_all(unsigned num_peers)
+{
+    int      is_ready = 0;
+    unsigned i;
+
+    for (i = 0; i < num_peers; ++i) {
+        if (may_send(&state.peers[i])) {
+            random_delay();
+            send_burst(&state.peers[i]);
+            is_ready |= may_send(&state.peers[i]);
+        }
+    }
+    return is_ready;
+}
+
+static void open_transport(void)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int                fd;
+
+    utest_context_open(&state.context, state.options.tl, state.options.dev);
+    utest_iface_open(&state.iface, &state.context, NULL, NULL);
+    utest_check(uct_iface_set_am_handler(state.iface.iface, AM_DATA,
+                                         handle_data, NULL, 0),
+                "uct_iface_set_am_handler");
+    utest_check(uct_iface_set_am_handler(state.iface.iface, AM_STOP,
+                                         handle_stop, NULL, 0),
+                "uct_iface_set_am_handler");
+    uct_iface_progress_enable(state.iface.iface,
+                              UCT_PROGRESS_SEND | UCT_PROGRESS_RECV);
+    utest_check(uct_iface_event_fd_get(state.iface.iface, &fd),
+                "uct_iface_event_fd_get");
+    state.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_ctl(state.epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+        utest_fail("epoll_ctl");
+    }
+}
+
+static void connect_peer(peer_t *peer)
+{
+    utest_address_t address;
+
+    utest_address_get(&state.iface, &address);
+    if (send(peer->fd, &address, sizeof(address), 0) != sizeof(address) ||
+        recv(peer->fd, &address, sizeof(address), MSG_WAITALL) !=
+                sizeof(address)) {
+        utest_fail("cannot exchange addresses");
+    }
+    utest_check(utest_connect(&state.iface, &address, &peer->ep), "connect");
+}
+
+static void close_transport(unsigned num_peers)
+{
+    unsigned i;
+
+    for (i = 0; i < num_peers; ++i) {
+        uct_ep_destroy(state.peers[i].ep);
+    }
+    close(state.epoll_fd);
+    utest_iface_close(&state.iface);
+    utest_context_close(&state.context);
+}
+
+static void run_peer(int fd)
+{
+    peer_t *peer = &state.peers[0];
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    state.random = state.options.seed * 2 + 1;
+    open_transport();
+    peer->fd = fd;
+    connect_peer(peer);
+    while (!peer->is_stopped) {
+        if (!send_all(1)) {
+            sleep_once();
+        }
+    }
+
+    state.figures.messages = peer->received;
+    close_transport(1);
+    if (send(fd, &state.figures, sizeof(state.figures), 0) !=
+        sizeof(state.figures)) {
+        utest_fail("cannot report");
+    }
+    exit(EXIT_SUCCESS);
+}
+
+static void start_peer(peer_t *peer, unsigned number)
+{
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) {
+        utest_fail("socketpair");
+    }
+
+    state.options.seed += number;
+    peer->pid = fork();
+    if (peer->pid == 0) {
+        run_peer(fds[1]);
+    }
+    close(fds[1]);
+    peer->fd = fds[0];
+}
+
+static int is_everything_back(void)
+{
+    unsigned i;
+
+    for (i = 0; i < state.num_peers; ++i) {
+        if (state.peers[i].is_blocked ||
+            (state.peers[i].received != state.peers[i].sent)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void run_middle(void)
+{
+    while (state.figures.sleeps < state.options.sleeps) {
+        if (!send_all(state.num_peers)) {
+            sleep_once();
+        }
+    }
+
+    while (!is_everything_back()) {
+        sleep_once();
+    }
+}
+
+static void stop_peer(peer_t *peer, figures_t *sum)
+{
+    figures_t figures;
+    int       status;
+
+    utest_check(utest_send(&state.iface, peer->ep, AM_STOP, UTEST_SHORT, 0,
+                           NULL, 0, utest_now() + state.options.watchdog),
+                "stop");
+    utest_check(utest_flush(&state.iface, peer->ep,
+                            utest_now() + state.options.watchdog),
+                "flush");
+    if (recv(peer->fd, &figures, sizeof(figures), 0) != sizeof(figures)) {
+        utest_fail("a peer has failed");
+    }
+
+    if (figures.messages != peer->sent) {
+        utest_fail("%lu of %lu messages", (unsigned long)figures.messages,
+                   (unsigned long)peer->sent);
+    }
+
+    sum->sleeps += figures.sleeps;
+    sum->idle_wakes += figures.idle_wakes;
+    sum->messages += peer->sent + peer->received;
+    waitpid(peer->pid, &status, 0);
+    if (status != 0) {
+        utest_fail("a peer has ended with status %d", status);
+    }
+}
+
+static void parse_options(int argc, char **argv)
+{
+    options_t *options = &state.options;
+    int        c;
+
+    *options = (options_t){.tl        = "xshm",
+                           .dev       = "local",
+                           .peers     = 1,
+                           .window    = 1,
+                           .max_delay = 2000,
+                           .sleeps    = 10000,
+                           .seed      = 1,
+                           .watchdog  = 30};
+    while ((c = getopt(argc, argv, "t:d:p:w:l:r:n:s:a:")) != -1) {
+        switch (c) {
+        case 't': options->tl = optarg; break;
+        case 'd': options->dev = optarg; break;
+        case 'p': options->peers = (unsigned)atoi(optarg); break;
+        case 'w': options->window = (unsigned)atoi(optarg); break;
+        case 'l': options->max_length = (unsigned)atoi(optarg); break;
+        case 'r': options->max_delay = (unsigned)atoi(optarg); break;
+        case 'n': options->sleeps = strtoull(optarg, NULL, 0); break;
+        case 's': options->seed = strtoull(optarg, NULL, 0); break;
+        case 'a': options->watchdog = atof(optarg); break;
+        default: utest_fail("unknown option");
+        }
+    }
+
+    if ((options->peers > MAX_PEERS) || (options->max_length > MAX_LENGTH)) {
+        utest_fail("too many peers, or too long");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    figures_t sum = {0};
+    double    start;
+    unsigned  i;
+
+    parse_options(argc, argv);
+    state.num_peers = state.options.peers;
+    for (i = 0; i < state.num_peers; ++i) {
+        start_peer(&state.peers[i], i + 1);
+    }
+
+    state.is_middle = 1;
+    state.random    = state.options.seed;
+    open_transport();
+    for (i = 0; i < state.num_peers; ++i) {
+        connect_peer(&state.peers[i]);
+    }
+
+    start = utest_now();
+    run_middle();
+    printf("seconds %.1f\n", utest_now() - start);
+    for (i = 0; i < state.num_peers; ++i) {
+        stop_peer(&state.peers[i], &sum);
+    }
+    printf("messages %lu\nsleeps %lu\nidle_wakes %lu\npeer_sleeps %lu\n"
+           "peer_idle_wakes %lu\n",
+           (unsigned long)sum.messages, (unsigned long)state.figures.sleeps,
+           (unsigned long)state.figures.idle_wakes, (unsigned long)sum.sleeps,
+           (unsigned long)sum.idle_wakes);
+    close_transport(state.num_peers);
+    return EXIT_SUCCESS;
+}
