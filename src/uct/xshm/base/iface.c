@@ -275,6 +275,13 @@ xshm_iface_flush(uct_iface_h tl_iface, unsigned flags, uct_completion_t *comp)
     }
 
     UCT_TL_IFACE_STAT_FLUSH(&iface->super);
+
+    /* UCP 1.13 counts on that for operations which it has left pending */
+    if (!ucs_list_is_empty(&iface->blocked)) {
+        UCT_TL_IFACE_STAT_FLUSH_WAIT(&iface->super);
+        return UCS_INPROGRESS;
+    }
+
     kh_foreach_value(&iface->peers, peer, {
         if ((peer->tx->state == XSHM_TX_ASKING) || xshm_rma_is_busy(peer)) {
             UCT_TL_IFACE_STAT_FLUSH_WAIT(&iface->super);

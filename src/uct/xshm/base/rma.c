@@ -128,10 +128,11 @@ xshm_rma_find_view(xshm_ep_t *ep, xshm_rkey_t *rkey, unsigned right)
     xshm_platform_t *platform = xshm_iface_platform(
             ucs_derived_of(ep->super.super.iface, xshm_iface_t));
 
-    switch (xshm_view_state(rkey->view)) {
-    case XSHM_VIEW_NEW:
+    if (xshm_view_state(rkey->view) == XSHM_VIEW_NEW) {
         xshm_view_ask(rkey->view, platform, ep->peer->tx->dev_addr, &rkey->key);
-        return UCS_ERR_NO_RESOURCE;
+    }
+
+    switch (xshm_view_state(rkey->view)) {
     case XSHM_VIEW_ASKING:
         return UCS_ERR_NO_RESOURCE;
     case XSHM_VIEW_MAPPED:

@@ -40,7 +40,7 @@ ucs_status_t xshm_ep_put_short(uct_ep_h tl_ep, const void *buffer,
                      "put_short");
 
     if (ucs_unlikely(length == 0)) {
-        return ep->status;
+        return UCS_OK;
     }
 
     status = xshm_rma_find(ep, (xshm_rkey_t *)rkey, remote_addr, length,
@@ -80,6 +80,11 @@ ssize_t xshm_ep_put_bcopy(uct_ep_h tl_ep, uct_pack_callback_t pack_cb,
     ucs_status_t status;
     size_t       length;
     void        *ptr;
+
+    /* Nothing at all may be put without a key */
+    if (ucs_unlikely(tl_rkey == UCT_INVALID_RKEY)) {
+        return xshm_ep_put_bcopy_bounce(ep, pack_cb, arg, remote_addr, rkey);
+    }
 
     status = xshm_rma_find(ep, rkey, remote_addr, 0, XSHM_RIGHT_PUT, &ptr);
     if (status == UCS_INPROGRESS) {
@@ -127,7 +132,7 @@ xshm_rma_zcopy(xshm_ep_t *ep, xshm_rma_kind_t kind, unsigned right,
     void        *ptr;
 
     if (length == 0) {
-        return ep->status;
+        return UCS_OK;
     }
 
     status = xshm_rma_find(ep, rkey, address, length, right, &ptr);
@@ -185,7 +190,7 @@ ucs_status_t xshm_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb,
     UCT_CHECK_LENGTH(length, 0, XSHM_RMA_MAX_GET, "get_bcopy");
 
     if (ucs_unlikely(length == 0)) {
-        return ep->status;
+        return UCS_OK;
     }
 
     status = xshm_rma_find(ep, (xshm_rkey_t *)rkey, remote_addr, length,

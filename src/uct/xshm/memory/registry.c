@@ -4,6 +4,7 @@
  */
 
 #include "registry.h"
+#include "view.h"
 #include "../service/service.h"
 
 #include <ucs/debug/log.h>
@@ -377,6 +378,7 @@ void xshm_reg_put_region(xshm_region_t *region)
 void xshm_reg_remove(xshm_reg_t *reg)
 {
     xshm_region_t *region = reg->region;
+    uint64_t       id     = reg->is_owner ? region->id : 0;
     int            is_last;
 
     /* RETIRE: pairs with PIN */
@@ -397,6 +399,9 @@ void xshm_reg_remove(xshm_reg_t *reg)
 
     if (is_last) {
         xshm_reg_free_region(region);
+    } else if (id != 0) {
+        /* This process itself may have a view of it, and keep it */
+        xshm_view_gone(xshm_process_name(), id);
     }
 }
 

@@ -4,6 +4,7 @@
  */
 
 #include "view.h"
+#include "registry.h"
 
 #include <ucs/datastruct/khash.h>
 #include <ucs/debug/log.h>
@@ -125,7 +126,10 @@ static void xshm_view_do_free(xshm_work_t *work)
 
 static void xshm_view_free(xshm_view_t *view)
 {
-    if (view->state == XSHM_VIEW_MAPPED) {
+    if (view->region != NULL) {
+        xshm_reg_put_region(view->region);
+        free(view);
+    } else if (view->state == XSHM_VIEW_MAPPED) {
         xshm_service_post(&view->work, xshm_view_do_free);
     } else {
         free(view);
@@ -166,10 +170,44 @@ static void xshm_view_do_ask(xshm_work_t *work)
     view->platform->ops->region_ask(view->platform, &view->ask);
 }
 
+/* Memory of this process is there already. It stays until nobody refers to the
+ * view. */
+static void xshm_view_find_own(xshm_view_t *view, const xshm_abi_key_t *key)
+{
+    xshm_region_t *region = xshm_reg_get_region(key->slot, key->id);
+    int            is_good;
+
+    pthread_mutex_lock(&xshm_views.lock);
+    is_good = (region != NULL) && (region->id == view->name.region) &&
+              (view->state == XSHM_VIEW_NEW);
+    if (is_good) {
+        view->region       = region;
+        view->info.address = region->address;
+        view->info.base    = (uintptr_t)region->address;
+        view->info.length  = region->length;
+        view->info.region  = region->id;
+        view->info.rights  = region->rights;
+    }
+
+    if (view->state == XSHM_VIEW_NEW) {
+        xshm_view_set_state(view, is_good ? XSHM_VIEW_MAPPED : XSHM_VIEW_NONE);
+    }
+    pthread_mutex_unlock(&xshm_views.lock);
+
+    if ((region != NULL) && !is_good) {
+        xshm_reg_put_region(region);
+    }
+}
+
 void xshm_view_ask(xshm_view_t *view, xshm_platform_t *platform,
                    const void *dev_addr, const xshm_abi_key_t *key)
 {
     int is_new;
+
+    if (key->process == platform->process) {
+        xshm_view_find_own(view, key);
+        return;
+    }
 
     pthread_mutex_lock(&xshm_views.lock);
     is_new = (view->state == XSHM_VIEW_NEW);

@@ -38,6 +38,7 @@ typedef struct xshm_view {
     xshm_region_info_t info;  /**< While it is mapped */
     unsigned           refs;
     int                is_listed; /**< Others can find it */
+    xshm_region_t     *region;    /**< It is this process' own, or NULL */
     xshm_platform_t   *platform;  /**< Who was asked */
     xshm_region_ask_t  ask;
     xshm_work_t        work;
