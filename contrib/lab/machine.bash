@@ -73,8 +73,8 @@ lab_build_files() {
 
 # Where each machine looks for programs.
 lab_machine_path() {
-    printf '%s:' "$LAB_INSTALL/bin" /usr/local/sbin /usr/local/bin /usr/sbin \
-        /usr/bin /sbin /bin
+    printf '%s:' "$LAB_INSTALL/bin" "$LAB_INSTALL/sbin" /usr/local/sbin \
+        /usr/local/bin /usr/sbin /usr/bin /sbin /bin
     echo /usr/lib/xen/bin
 }
 

@@ -1,0 +1,562 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * uct_agent: a peer at UCT's level that does what it is told, one command a line
+ * on its standard input, and answers each by one line, "ok ..." or "error ...".
+ * Between two commands it makes progress, gently. So a script on another machine
+ * can let several of them, in several virtual machines, meet in any order.
+ *
+ *   uct_agent [-t transport] [-d device]
+ *
+ *   open COUNT               open that many interfaces; "ok ADDRESS..."
+ *   close                    destroy all endpoints, close all interfaces
+ *   reach ADDRESS            "ok 1" if it can be reached, "ok 0" if not
+ *   connect NAME ADDRESS     make an endpoint, of the first interface
+ *   disconnect NAME          destroy it ("all": each)
+ *   send NAME MODE COUNT SIZE   send messages (short, bcopy, zcopy; "all")
+ *   flush NAME               ("all": each)
+ *   stream NAME SECONDS      send messages until the time is over, or it fails
+ *   cycles COUNT ADDRESS     connect, send, flush, disconnect, over and over
+ *   wait COUNT SECONDS       until so many messages were received, in all;
+ *                            "ok RECEIVED BAD"
+ *   failures COUNT SECONDS   until so many endpoints have failed; "ok FAILED"
+ *   stop, go                 no progress between commands; progress again
+ *   count                    "ok FDS MAPS", of this process
+ *   pid                      "ok PID"
+ *   grants                   pages that this guest could still grant (root)
+ *   eat COUNT                take so many of these away (until "release", or exit)
+ *   shell COMMAND            "ok OUTPUT", its lines joined by blanks
+ *   exit                     without closing anything
+ */
+
+#include "uct_common.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <xen/gntalloc.h>
+
+#define AGENT_AM_ID         5
+#define AGENT_MAX_IFACES    128
+#define AGENT_MAX_EPS       128
+#define AGENT_NAME_MAX      16
+#define AGENT_LINE_MAX      (128 * 1024)
+#define AGENT_PROGRESS      64  /* Calls between two looks for a command */
+#define AGENT_PAUSE_MS      1   /* After these */
+#define AGENT_PATIENCE      120 /* Seconds, of what may not take forever */
+#define AGENT_STREAM_SIZE   1000
+#define AGENT_DOMAIN_NOBODY 0x7fef /* For pages that nobody shall map */
+
+typedef struct {
+    char     name[AGENT_NAME_MAX];
+    uct_ep_h ep;
+    uint64_t sent;
+} agent_ep_t;
+
+typedef struct {
+    utest_context_t context;
+    utest_iface_t   ifaces[AGENT_MAX_IFACES];
+    unsigned        num_ifaces;
+    agent_ep_t      eps[AGENT_MAX_EPS];
+    unsigned        num_eps;
+    uint64_t        received;
+    uint64_t        bad;
+    unsigned        failed;
+    int             is_stopped;
+    int             gntalloc; /* That has eaten, or -1 */
+} agent_t;
+
+static agent_t agent = {.gntalloc = -1};
+
+/* The header is the seed of what follows */
+static ucs_status_t
+agent_received(void *arg, void *data, size_t length, unsigned flags)
+{
+    uint64_t seed;
+
+    memcpy(&seed, data, sizeof(seed));
+    if (!utest_is_filled((char *)data + sizeof(seed), length - sizeof(seed),
+                         seed)) {
+        ++agent.bad;
+    }
+    ++agent.received;
+    return UCS_OK;
+}
+
+static ucs_status_t agent_failed(void *arg, uct_ep_h ep, ucs_status_t status)
+{
+    ++agent.failed;
+    fprintf(stderr, "agent: an endpoint failed: %s\n",
+            ucs_status_string(status));
+    return UCS_OK;
+}
+
+static void agent_answer(ucs_status_t status)
+{
+    if (status == UCS_OK) {
+        printf("ok\n");
+    } else {
+        printf("error %s\n", ucs_status_string(status));
+    }
+}
+
+static void agent_progress(void)
+{
+    if (agent.num_ifaces > 0) {
+        uct_worker_progress(agent.context.worker);
+    }
+}
+
+static void agent_open(char *arguments)
+{
+    char            text[UTEST_TEXT_MAX];
+    int             count = atoi(arguments);
+    utest_address_t address;
+    utest_iface_t  *iface;
+
+    printf("ok");
+    while (count-- > 0) {
+        if (agent.num_ifaces == AGENT_MAX_IFACES) {
+            utest_fail("too many interfaces");
+        }
+        iface = &agent.ifaces[agent.num_ifaces++];
+        utest_iface_open(iface, &agent.context, agent_failed, NULL);
+        utest_check(uct_iface_set_am_handler(iface->iface, AGENT_AM_ID,
+                                             agent_received, NULL, 0),
+                    "uct_iface_set_am_handler");
+        utest_address_get(iface, &address);
+        utest_address_print(&address, text);
+        printf(" %s", text);
+    }
+    printf("\n");
+}
+
+static void agent_disconnect_all(void)
+{
+    while (agent.num_eps > 0) {
+        uct_ep_destroy(agent.eps[--agent.num_eps].ep);
+    }
+}
+
+static void agent_close(char *arguments)
+{
+    agent_disconnect_all();
+    while (agent.num_ifaces > 0) {
+        utest_iface_close(&agent.ifaces[--agent.num_ifaces]);
+    }
+    agent_answer(UCS_OK);
+}
+
+static void agent_reach(char *arguments)
+{
+    utest_address_t address;
+
+    utest_address_parse(&address, arguments);
+    printf("ok %d\n", utest_is_reachable(&agent.ifaces[0], &address));
+}
+
+static void agent_connect(char *arguments)
+{
+    agent_ep_t     *ep   = &agent.eps[agent.num_eps];
+    const char     *name = strsep(&arguments, " ");
+    utest_address_t address;
+    ucs_status_t    status;
+
+    if ((agent.num_eps == AGENT_MAX_EPS) || (arguments == NULL)) {
+        utest_fail("bad connect");
+    }
+    utest_address_parse(&address, arguments);
+    snprintf(ep->name, sizeof(ep->name), "%s", name);
+    ep->sent = 0;
+    status   = utest_connect(&agent.ifaces[0], &address, &ep->ep);
+    agent.num_eps += (status == UCS_OK);
+    agent_answer(status);
+}
+
+static int agent_is_named(const agent_ep_t *ep, const char *name)
+{
+    return !strcmp(name, "all") || !strcmp(name, ep->name);
+}
+
+static agent_ep_t *agent_find(const char *name)
+{
+    unsigned i;
+
+    for (i = 0; i < agent.num_eps; ++i) {
+        if (agent_is_named(&agent.eps[i], name)) {
+            return &agent.eps[i];
+        }
+    }
+    utest_fail("there is no endpoint \"%s\"", name);
+}
+
+static void agent_disconnect(char *arguments)
+{
+    agent_ep_t *ep;
+
+    if (!strcmp(arguments, "all")) {
+        agent_disconnect_all();
+    } else {
+        ep = agent_find(arguments);
+        uct_ep_destroy(ep->ep);
+        *ep = agent.eps[--agent.num_eps];
+    }
+    agent_answer(UCS_OK);
+}
+
+static utest_mode_t agent_mode(const char *name)
+{
+    return !strcmp(name, "short") ? UTEST_SHORT :
+           !strcmp(name, "bcopy") ? UTEST_BCOPY :
+                                    UTEST_ZCOPY;
+}
+
+static ucs_status_t
+agent_send_one(agent_ep_t *ep, utest_mode_t mode, size_t size, double deadline)
+{
+    char        *data = malloc(size + 1);
+    ucs_status_t status;
+
+    utest_fill(data, size, ep->sent);
+    status = utest_send(&agent.ifaces[0], ep->ep, AGENT_AM_ID, mode, ep->sent,
+                        data, size, deadline);
+    ep->sent += (status == UCS_OK);
+    free(data);
+    return status;
+}
+
+static void agent_send(char *arguments)
+{
+    double       deadline = utest_now() + AGENT_PATIENCE;
+    ucs_status_t status   = UCS_OK;
+    char         name[AGENT_NAME_MAX], mode[AGENT_NAME_MAX];
+    unsigned     count, i, j;
+    size_t       size;
+
+    if (sscanf(arguments, "%15s %15s %u %zu", name, mode, &count, &size) != 4) {
+        utest_fail("bad send");
+    }
+    for (i = 0; (status == UCS_OK) && (i < count); ++i) {
+        for (j = 0; (status == UCS_OK) && (j < agent.num_eps); ++j) {
+            if (agent_is_named(&agent.eps[j], name)) {
+                status = agent_send_one(&agent.eps[j], agent_mode(mode), size,
+                                        deadline);
+            }
+        }
+    }
+    agent_answer(status);
+}
+
+static void agent_flush(char *arguments)
+{
+    double       deadline = utest_now() + AGENT_PATIENCE;
+    ucs_status_t status   = UCS_OK;
+    unsigned     i;
+
+    for (i = 0; (status == UCS_OK) && (i < agent.num_eps); ++i) {
+        if (agent_is_named(&agent.eps[i], arguments)) {
+            status = utest_flush(&agent.ifaces[0], agent.eps[i].ep, deadline);
+        }
+    }
+    agent_answer(status);
+}
+
+static void agent_stream(char *arguments)
+{
+    agent_ep_t  *ep       = agent_find(strsep(&arguments, " "));
+    double       deadline = utest_now() + atof(arguments);
+    uint64_t     before   = ep->sent;
+    ucs_status_t status;
+
+    do {
+        status = agent_send_one(ep, UTEST_SHORT, AGENT_STREAM_SIZE, deadline);
+    } while ((status == UCS_OK) && (utest_now() < deadline));
+    printf("ok %lu %s\n", (unsigned long)(ep->sent - before),
+           ucs_status_string(status));
+}
+
+static ucs_status_t agent_cycle(const utest_address_t *address)
+{
+    agent_ep_t   ep = {.sent = 0};
+    ucs_status_t status;
+
+    status = utest_connect(&agent.ifaces[0], address, &ep.ep);
+    if (status != UCS_OK) {
+        return status;
+    }
+    status = agent_send_one(&ep, UTEST_SHORT, 8, utest_now() + AGENT_PATIENCE);
+    if (status == UCS_OK) {
+        status = utest_flush(&agent.ifaces[0], ep.ep,
+                             utest_now() + AGENT_PATIENCE);
+    }
+    uct_ep_destroy(ep.ep);
+    return status;
+}
+
+static void agent_cycles(char *arguments)
+{
+    int             count  = atoi(strsep(&arguments, " "));
+    ucs_status_t    status = UCS_OK;
+    utest_address_t address;
+
+    utest_address_parse(&address, arguments);
+    while ((status == UCS_OK) && (count-- > 0)) {
+        status = agent_cycle(&address);
+    }
+    agent_answer(status);
+}
+
+static void agent_wait(char *arguments)
+{
+    unsigned long count    = strtoul(strsep(&arguments, " "), NULL, 0);
+    double        deadline = utest_now() + atof(arguments);
+
+    while ((agent.received < count) && (utest_now() < deadline)) {
+        agent_progress();
+    }
+    printf("ok %lu %lu\n", (unsigned long)agent.received,
+           (unsigned long)agent.bad);
+}
+
+static void agent_failures(char *arguments)
+{
+    unsigned count    = (unsigned)atoi(strsep(&arguments, " "));
+    double   deadline = utest_now() + atof(arguments);
+
+    while ((agent.failed < count) && (utest_now() < deadline)) {
+        agent_progress();
+        usleep(100);
+    }
+    printf("ok %u\n", agent.failed);
+}
+
+static void agent_stop(char *arguments)
+{
+    agent.is_stopped = 1;
+    agent_answer(UCS_OK);
+}
+
+static void agent_go(char *arguments)
+{
+    agent.is_stopped = 0;
+    agent_answer(UCS_OK);
+}
+
+static void agent_count(char *arguments)
+{
+    printf("ok %ld %ld\n", utest_count_fds(), utest_count_maps(NULL));
+}
+
+static void agent_pid(char *arguments)
+{
+    printf("ok %d\n", (int)getpid());
+}
+
+/* Take pages away. @return Not zero if there were so many. */
+static int agent_alloc_pages(int fd, unsigned count, uint64_t *index_p)
+{
+    struct ioctl_gntalloc_alloc_gref *alloc;
+    int                               ret;
+
+    alloc        = calloc(1, sizeof(*alloc) + count * sizeof(uint32_t));
+    alloc->domid = AGENT_DOMAIN_NOBODY;
+    alloc->count = count;
+    ret          = ioctl(fd, IOCTL_GNTALLOC_ALLOC_GREF, alloc);
+    *index_p     = alloc->index;
+    free(alloc);
+    return ret == 0;
+}
+
+static int agent_open_gntalloc(void)
+{
+    int fd = open("/dev/xen/gntalloc", O_RDWR | O_CLOEXEC);
+
+    if (fd < 0) {
+        utest_fail("/dev/xen/gntalloc: %s", strerror(errno));
+    }
+    return fd;
+}
+
+static int agent_can_grant(int fd, unsigned count)
+{
+    struct ioctl_gntalloc_dealloc_gref release = {.count = count};
+    uint64_t                           index;
+
+    if (!agent_alloc_pages(fd, count, &index)) {
+        return 0;
+    }
+    release.index = index;
+    return ioctl(fd, IOCTL_GNTALLOC_DEALLOC_GREF, &release) == 0;
+}
+
+/* The kernel does not tell, but refuses one too many */
+static void agent_grants(char *arguments)
+{
+    int      fd   = agent_open_gntalloc();
+    unsigned good = 0;
+    unsigned step;
+
+    for (step = 1u << 20; step > 0; step /= 2) {
+        good += agent_can_grant(fd, good + step) ? step : 0;
+    }
+    close(fd);
+    printf("ok %u\n", good);
+}
+
+static void agent_eat(char *arguments)
+{
+    unsigned count = (unsigned)atoi(arguments);
+    uint64_t index;
+
+    agent.gntalloc = agent_open_gntalloc();
+    if (agent_alloc_pages(agent.gntalloc, count, &index)) {
+        agent_answer(UCS_OK);
+    } else {
+        printf("error %s\n", strerror(errno));
+    }
+}
+
+static void agent_release_pages(char *arguments)
+{
+    close(agent.gntalloc);
+    agent_answer(UCS_OK);
+}
+
+static void agent_shell(char *arguments)
+{
+    FILE *pipe = popen(arguments, "r");
+    int   c;
+
+    if (pipe == NULL) {
+        utest_fail("cannot run \"%s\"", arguments);
+    }
+    printf("ok ");
+    while ((c = fgetc(pipe)) != EOF) {
+        putchar((c == '\n') ? ' ' : c);
+    }
+    pclose(pipe);
+    printf("\n");
+}
+
+static void agent_exit(char *arguments)
+{
+    agent_answer(UCS_OK);
+    fflush(stdout);
+    _exit(EXIT_SUCCESS);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(char *arguments);
+} agent_commands[] = {{"open", agent_open},
+                      {"close", agent_close},
+                      {"reach", agent_reach},
+                      {"connect", agent_connect},
+                      {"disconnect", agent_disconnect},
+                      {"send", agent_send},
+                      {"flush", agent_flush},
+                      {"stream", agent_stream},
+                      {"cycles", agent_cycles},
+                      {"wait", agent_wait},
+                      {"failures", agent_failures},
+                      {"stop", agent_stop},
+                      {"go", agent_go},
+                      {"count", agent_count},
+                      {"pid", agent_pid},
+                      {"grants", agent_grants},
+                      {"eat", agent_eat},
+                      {"release", agent_release_pages},
+                      {"shell", agent_shell},
+                      {"exit", agent_exit}};
+
+static void agent_run(char *line)
+{
+    const char *name = strsep(&line, " ");
+    size_t      i;
+
+    for (i = 0; i < sizeof(agent_commands) / sizeof(agent_commands[0]); ++i) {
+        if (!strcmp(agent_commands[i].name, name)) {
+            agent_commands[i].run((line == NULL) ? "" : line);
+            fflush(stdout);
+            return;
+        }
+    }
+    utest_fail("there is no command \"%s\"", name);
+}
+
+/* Wait for input, with progress. @return 0 at the end of it. */
+static int agent_read(char *buffer, size_t *used, size_t size)
+{
+    struct pollfd pfd = {.fd = STDIN_FILENO, .events = POLLIN};
+    ssize_t       length;
+    int           i;
+
+    while (poll(&pfd, 1, AGENT_PAUSE_MS) == 0) {
+        for (i = 0; !agent.is_stopped && (i < AGENT_PROGRESS); ++i) {
+            agent_progress();
+        }
+    }
+    length = read(STDIN_FILENO, buffer + *used, size - *used);
+    if (length <= 0) {
+        return 0;
+    }
+    *used += (size_t)length;
+    return 1;
+}
+
+static void agent_serve(void)
+{
+    char  *buffer = malloc(AGENT_LINE_MAX);
+    size_t used   = 0;
+    char  *end;
+
+    while (agent_read(buffer, &used, AGENT_LINE_MAX)) {
+        while ((end = memchr(buffer, '\n', used)) != NULL) {
+            *end = '\0';
+            agent_run(buffer);
+            used -= (size_t)(end + 1 - buffer);
+            memmove(buffer, end + 1, used);
+        }
+    }
+    free(buffer);
+}
+
+int main(int argc, char **argv)
+{
+    const char *tl_name  = "xshm";
+    const char *dev_name = "local";
+    int         c;
+
+    while ((c = getopt(argc, argv, "t:d:")) != -1) {
+        switch (c) {
+        case 't':
+            tl_name = optarg;
+            break;
+        case 'd':
+            dev_name = optarg;
+            break;
+        default:
+            fprintf(stderr, "usage: uct_agent [-t transport] [-d device]\n");
+            return EXIT_FAILURE;
+        }
+    }
+    /* Without a device it is only good for "shell" and the like */
+    if (strcmp(dev_name, "none")) {
+        utest_context_open(&agent.context, tl_name, dev_name);
+    }
+    agent_serve();
+    if (strcmp(dev_name, "none")) {
+        agent_disconnect_all();
+        while (agent.num_ifaces > 0) {
+            utest_iface_close(&agent.ifaces[--agent.num_ifaces]);
+        }
+        utest_context_close(&agent.context);
+    }
+    return EXIT_SUCCESS;
+}

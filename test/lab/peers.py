@@ -1,0 +1,590 @@
+#!/usr/bin/env python3
+#
+# What happens between peers in several virtual machines, at UCT's level: an agent
+# (test/functional/uct_agent.c) is each of them, and is told here what to do.
+# Prints "ok NAME" or "not ok NAME" for each test, and lines with "#"; the script
+# beside this file, test/lab/xen, makes TAP of it.
+#
+#   peers.py [--device DEVICE] [--guests GUEST...] [--only NAME...]
+#
+# --device local, without guests, runs all agents here: for testing the tests.
+#
+# See file LICENSE for terms.
+
+import argparse
+import os
+import queue
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), '..', '..'))
+BUILD = os.environ.get('XSHM_BUILD', os.path.join(SOURCE, 'build'))
+INSTALL = os.environ.get('XSHM_INSTALL', os.path.join(SOURCE, 'install'))
+AGENT = os.path.join(BUILD, 'test', 'functional', 'uct_agent')
+XENLAB = os.path.join(SOURCE, 'contrib', 'xenlab')
+
+# Seconds; far above what is needed
+PATIENCE = 240
+AGENT_LIFE = 3000
+# Within which a peer's death is noticed, and all is freed again: the kernel frees
+# 10 pages a second that the peer has still mapped
+NOTICE = 60
+RECOVERY = 90
+CYCLES = 300
+# The agent's own limit is 128 interfaces
+AT_ONCE = 100
+# Pages of a channel with default settings, in the guest that sends
+CHANNEL_PAGES = 16
+
+
+class Failed(Exception):
+    pass
+
+
+def expect(what, wanted, found):
+    if wanted != found:
+        raise Failed(f'{what}: expected {wanted!r}, found {found!r}')
+
+
+def say(text):
+    for line in str(text).splitlines():
+        print(f'# {line}', flush=True)
+
+
+class Agent:
+    """A process in a guest that does what it is told."""
+
+    def __init__(self, lab, guest, device, user='mpi', settings=()):
+        self.guest = guest
+        self.name = f'{guest} {device}'
+        self.errors = tempfile.TemporaryFile('w+')
+        self.answers = queue.Queue()
+        self.process = subprocess.Popen(
+            lab.command(guest, user, settings, device), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.process.stdout:
+            self.answers.put(line.rstrip('\n'))
+        self.answers.put(None)
+
+    def tell(self, *words):
+        """Send a command, whose answer is to be fetched by answer()."""
+        self.process.stdin.write(' '.join(str(word) for word in words) + '\n')
+        self.process.stdin.flush()
+
+    def answer(self, patience=PATIENCE):
+        try:
+            line = self.answers.get(timeout=patience)
+        except queue.Empty:
+            raise Failed(f'{self.name}: no answer; {self.log()}')
+        if line is None:
+            raise Failed(f'{self.name}: it has ended; {self.log()}')
+        return line
+
+    def ask(self, *words):
+        """Send a command; what follows "ok" is returned."""
+        self.tell(*words)
+        return self.accept()
+
+    def accept(self):
+        line = self.answer()
+        if not line.startswith('ok'):
+            raise Failed(f'{self.name}: {line}; {self.log()}')
+        return line[len('ok'):].strip()
+
+    def log(self):
+        self.errors.seek(0)
+        return self.errors.read()
+
+    def open(self, count=1):
+        return self.ask('open', count).split()
+
+    def end(self):
+        """Let it close everything, as a well-behaved program does."""
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise Failed(f'{self.name}: it does not end; {self.log()}')
+
+    def drop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Lab:
+    """Where agents run, and how to look into the guests from outside."""
+
+    def __init__(self, device, guests):
+        self.device = device
+        self.guests = guests or ['here', 'here']
+        self.is_local = not guests
+        self.agents = []
+        self.observers = {}
+
+    def command(self, guest, user, settings, device):
+        library = os.path.join(INSTALL, 'lib', 'ucx', 'libuct_xshm.so.0')
+        command = ['env', f'LD_PRELOAD={library}', *settings, AGENT,
+                   '-d', device]
+        if self.is_local:
+            return command
+        return [XENLAB, 'exec', '--timeout', str(AGENT_LIFE), '--user', user,
+                guest, '--', *command]
+
+    def start(self, number, settings=()):
+        """Start an agent in a guest, counted from 0."""
+        agent = Agent(self, self.guests[number], self.device, settings=settings)
+        self.agents.append(agent)
+        return agent
+
+    def shell(self, number, command):
+        return self.observer(number).ask('shell', command)
+
+    def observer(self, number):
+        """An agent, as root, that does not use the device."""
+        guest = self.guests[number]
+        if guest not in self.observers:
+            self.observers[guest] = Agent(self, guest, 'none', 'root')
+        return self.observers[guest]
+
+    def resources(self, number):
+        """What the guest has in use, that a connection takes away."""
+        if self.is_local:
+            return {}
+        return {
+            'grants': int(self.observer(number).ask('grants')),
+            'nodes': int(self.shell(
+                number, 'xenstore-ls -f data/xshm 2>/dev/null | wc -l')),
+            'ports': int(self.shell(
+                number, "grep -c 'evtchn:' /proc/interrupts; true")),
+            'sockets': int(self.shell(
+                number, 'grep -c xshm /proc/net/unix; true'))}
+
+    def await_resources(self, number, before):
+        deadline = time.monotonic() + RECOVERY
+        start = time.monotonic()
+        while True:
+            now = self.resources(number)
+            if now == before:
+                return time.monotonic() - start
+            if time.monotonic() > deadline:
+                raise Failed(f'{self.guests[number]} had {before}, and has '
+                             f'{now} after {RECOVERY} s')
+            time.sleep(0.5)
+
+    def end_agents(self):
+        for agent in self.agents:
+            agent.end()
+        self.agents = []
+
+    def drop_agents(self):
+        for agent in self.agents:
+            agent.drop()
+        self.agents = []
+
+
+def signal(lab, number, agent_pid, name):
+    if lab.is_local:
+        subprocess.run(['kill', f'-{name}', str(agent_pid)], check=True)
+    else:
+        lab.shell(number, f'kill -{name} {agent_pid}')
+
+
+def pair(lab, settings=()):
+    """Two agents in two guests, the second of which has an endpoint, "x", to the
+    first, with the address of the first."""
+    one = lab.start(0, settings)
+    two = lab.start(1, settings)
+    address, = one.open()
+    two.open()
+    two.ask('connect', 'x', address)
+    return one, two, address
+
+
+def received(agent, count):
+    expect('messages received, and bad ones', f'{count} 0',
+           agent.ask('wait', count, PATIENCE))
+
+
+def test_reaches_each_other(lab):
+    one, two = lab.start(0), lab.start(1)
+    address, = one.open()
+    expect('reachable', '1', (two.open(), two.ask('reach', address))[1])
+    expect('one reaches itself', lab.is_local,
+           one.ask('reach', address) == '1')
+
+
+def test_other_identities_are_unreachable(lab):
+    """Each byte of the device address, changed, is another machine."""
+    one, two, address = pair(lab)
+    device, rest = address.split(':')
+    for offset in range(0, len(device), 2):
+        byte = int(device[offset:offset + 2], 16) ^ 0x55
+        other = device[:offset] + f'{byte:02x}' + device[offset + 2:]
+        expect(f'byte {offset // 2} changed: reachable', '0',
+               two.ask('reach', f'{other}:{rest}'))
+    two.end()
+    expect('what is said about it', '', complaints(two))
+
+
+def test_all_sizes(lab):
+    one, two, _ = pair(lab)
+    total = 0
+    for mode, sizes in (('short', (0, 1, 8, 55, 56, 57, 1000, 2000)),
+                        ('bcopy', (0, 8, 100, 4096, 8192, 16000)),
+                        ('zcopy', (0, 8, 100, 4096, 8192, 16000))):
+        for size in sizes:
+            two.ask('send', 'x', mode, 20, size)
+            total += 20
+    two.ask('flush', 'x')
+    received(one, total)
+
+
+def test_at_the_same_moment(lab):
+    """Both connect to each other, and send, before either has an answer."""
+    one, two = lab.start(0), lab.start(1)
+    addresses = one.open()[0], two.open()[0]
+    for agent, address in ((one, addresses[1]), (two, addresses[0])):
+        agent.tell('connect', 'x', address)
+        agent.tell('send', 'x', 'short', 100, 64)
+        agent.tell('flush', 'x')
+    for agent in (one, two):
+        for _ in range(3):
+            agent.accept()
+    received(one, 100)
+    received(two, 100)
+
+
+def test_many_at_once(lab):
+    one, two = lab.start(0), lab.start(1)
+    two.open()
+    for number, address in enumerate(one.open(AT_ONCE)):
+        two.tell('connect', f'p{number}', address)
+    two.tell('send', 'all', 'short', 3, 100)
+    two.tell('flush', 'all')
+    for _ in range(AT_ONCE + 2):
+        two.accept()
+    received(one, 3 * AT_ONCE)
+
+
+def test_cycles(lab):
+    """Over and over: nothing is more than before, also in the processes."""
+    one, two = lab.start(0), lab.start(1)
+    address, = one.open()
+    two.open()
+    two.ask('cycles', 10, address)
+    received(one, 10)
+    before = [agent.ask('count') for agent in (one, two)]
+    resources = [lab.resources(number) for number in (0, 1)]
+    start = time.monotonic()
+    two.ask('cycles', CYCLES, address)
+    say(f'{CYCLES} cycles took {time.monotonic() - start:.0f} s')
+    received(one, 10 + CYCLES)
+    for number in (0, 1):
+        lab.await_resources(number, resources[number])
+    await_equal('descriptors and mappings', before,
+                lambda: [agent.ask('count') for agent in (one, two)])
+
+
+def await_equal(what, wanted, get):
+    deadline = time.monotonic() + RECOVERY
+    while get() != wanted:
+        if time.monotonic() > deadline:
+            expect(what, wanted, get())
+        time.sleep(0.5)
+
+
+def kill_case(lab, victim_sends, is_busy):
+    """One of two is killed; a third one goes on to talk to the survivor."""
+    survivor, third = lab.start(0), lab.start(1)
+    address, = survivor.open()
+    third.open()
+    third.ask('connect', 'x', address)
+    third.ask('send', 'x', 'short', 10, 8)
+    third.ask('flush', 'x')
+    before = [lab.resources(number) for number in (0, 1)]
+    counts = survivor.ask('count')
+
+    victim = lab.start(1)
+    victims_address, = victim.open()
+    sender, target, where = (victim, survivor, address) if victim_sends else \
+                            (survivor, victim, victims_address)
+    sender.ask('connect', 'v', where)
+    sender.ask('send', 'v', 'short', 10, 8)
+    sender.ask('flush', 'v')
+    received(target, 20 if victim_sends else 10)
+    pid = victim.ask('pid')
+    if is_busy:
+        sender.tell('stream', 'v', 3 * NOTICE)
+        time.sleep(1)
+    signal(lab, 1, pid, 'KILL')
+    start = time.monotonic()
+    if not victim_sends:
+        if is_busy:
+            say(survivor.accept())
+        expect('endpoints that failed', '1',
+               survivor.ask('failures', 1, NOTICE))
+        say(f'noticed after {time.monotonic() - start:.1f} s')
+        survivor.ask('disconnect', 'v')
+    lab.agents.remove(victim)
+    victim.drop()
+
+    so_far = int(survivor.ask('wait', 0, 0).split()[0])
+    third.ask('send', 'x', 'short', 10, 8)
+    third.ask('flush', 'x')
+    received(survivor, so_far + 10)
+    for number in (0, 1):
+        seconds = lab.await_resources(number, before[number])
+        say(f'{lab.guests[number]}: all free again after {seconds:.0f} s')
+    await_equal('descriptors and mappings of the survivor', counts,
+                lambda: survivor.ask('count'))
+
+
+def test_killed_receiver_idle(lab):
+    kill_case(lab, False, False)
+
+
+def test_killed_receiver_busy(lab):
+    kill_case(lab, False, True)
+
+
+def test_killed_sender_idle(lab):
+    kill_case(lab, True, False)
+
+
+def test_killed_sender_busy(lab):
+    kill_case(lab, True, True)
+
+
+def test_peer_vanishes_half_way(lab):
+    """The target dies between the request and its answer."""
+    before = [lab.resources(number) for number in (0, 1)]
+    one, two = lab.start(0), lab.start(1)
+    address, = one.open()
+    pid = one.ask('pid')
+    two.open()
+    signal(lab, 0, pid, 'STOP')
+    two.ask('connect', 'x', address)
+    two.ask('send', 'x', 'short', 3, 8)
+    time.sleep(2)
+    signal(lab, 0, pid, 'KILL')
+    expect('endpoints that failed', '1', two.ask('failures', 1, NOTICE))
+    two.end()
+    lab.drop_agents()
+    for number in (0, 1):
+        lab.await_resources(number, before[number])
+
+
+def test_request_of_a_dead_process(lab):
+    """The sender dies before the target has looked at its request."""
+    one, two = lab.start(0), lab.start(1)
+    address, = one.open()
+    one_pid, two_pid = one.ask('pid'), two.ask('pid')
+    two.open()
+    signal(lab, 0, one_pid, 'STOP')
+    two.ask('connect', 'x', address)
+    two.ask('send', 'x', 'short', 3, 8)
+    time.sleep(2)
+    signal(lab, 1, two_pid, 'KILL')
+    time.sleep(1)
+    signal(lab, 0, one_pid, 'CONT')
+
+    # what the dead one left is no obstacle for another
+    third = lab.start(1)
+    third.open()
+    third.ask('connect', 'x', address)
+    third.ask('send', 'x', 'short', 3, 8)
+    third.ask('flush', 'x')
+    so_far = int(one.ask('wait', 3, PATIENCE).split()[0])
+    if so_far not in (3, 6):
+        raise Failed(f'{so_far} messages were received, neither 3 nor 6')
+
+
+def test_nothing_is_left(lab):
+    """All of a guest's processes have ended: their nodes are gone."""
+    lab.end_agents()
+    if not lab.is_local:
+        for number in range(len(lab.guests)):
+            expect('requests in xenstore', '', lab.shell(
+                number, 'xenstore-ls -f data/xshm/c 2>/dev/null; true'))
+
+
+def complaints(agent):
+    """The lines that the transport, or UCX, wrote as an error or a warning."""
+    return '\n'.join(line for line in agent.log().splitlines()
+                     if re.search(r' (WARN|ERROR|FATAL) ', line))
+
+
+def test_limit_of_grants(lab):
+    """All pages but a few are taken: an error, one line, and no more of it."""
+    one, two = lab.start(0), lab.start(1)
+    address, = one.open()
+    two.open()
+    observer = lab.observer(1)
+    observer.ask('eat', int(observer.ask('grants')) - CHANNEL_PAGES + 1)
+    statuses = []
+    for number in range(3):
+        two.tell('connect', f'p{number}', address)
+        status = two.answer()
+        if status == 'ok':
+            two.tell('send', f'p{number}', 'short', 1, 8)
+            status = two.answer()
+        statuses.append(status)
+    observer.ask('release')
+    say(statuses)
+    say(complaints(two))
+    for status in statuses:
+        if not status.startswith('error'):
+            raise Failed(f'"{status}" without pages that could be granted')
+    expect('lines about it', 1, len(complaints(two).splitlines()))
+    if 'limit' not in complaints(two):
+        raise Failed('the line does not name the limit')
+
+    # with pages it works again
+    two.ask('connect', 'again', address)
+    two.ask('send', 'again', 'short', 10, 8)
+    two.ask('flush', 'again')
+    received(one, 10)
+
+
+def test_three_guests(lab):
+    """Each sends to each other one."""
+    agents = [lab.start(number) for number in range(len(lab.guests))]
+    addresses = [agent.open()[0] for agent in agents]
+    for sender in agents:
+        for number, address in enumerate(addresses):
+            if agents[number] is not sender:
+                sender.ask('connect', f'g{number}', address)
+    for sender in agents:
+        sender.tell('send', 'all', 'bcopy', 50, 500)
+        sender.tell('flush', 'all')
+    for sender in agents:
+        sender.accept()
+        sender.accept()
+    for agent in agents:
+        received(agent, 50 * (len(agents) - 1))
+
+
+def destroy_case(lab, is_busy):
+    """The last guest is destroyed: the first one notices, and goes on with the
+    second one."""
+    last = len(lab.guests) - 1
+    survivor, second, victim = lab.start(0), lab.start(1), lab.start(last)
+    address, = survivor.open()
+    second.open()
+    second.ask('connect', 'x', address)
+    second.ask('send', 'x', 'short', 10, 8)
+    second.ask('flush', 'x')
+    received(survivor, 10)
+    before = lab.resources(0)
+    counts = survivor.ask('count')
+    survivor.ask('connect', 'v', victim.open()[0])
+    survivor.ask('send', 'v', 'short', 10, 8)
+    survivor.ask('flush', 'v')
+    received(victim, 10)
+    victim.ask('connect', 'x', address)
+    victim.ask('send', 'x', 'short', 10, 8)
+    victim.ask('flush', 'x')
+    received(survivor, 20)
+    if is_busy:
+        survivor.tell('stream', 'v', 3 * NOTICE)
+        time.sleep(1)
+    subprocess.run([XENLAB, 'destroy', lab.guests[last]], check=True)
+    start = time.monotonic()
+    if is_busy:
+        say(survivor.accept())
+    expect('endpoints that failed', '1', survivor.ask('failures', 1, NOTICE))
+    say(f'noticed after {time.monotonic() - start:.1f} s')
+    survivor.ask('disconnect', 'v')
+    victim.drop()
+    lab.agents.remove(victim)
+    lab.observers.pop(lab.guests[last], None)
+    second.ask('send', 'x', 'short', 10, 8)
+    second.ask('flush', 'x')
+    received(survivor, 30)
+    seconds = lab.await_resources(0, before)
+    say(f'all free again after {seconds:.0f} s')
+    await_equal('descriptors and mappings of the survivor', counts,
+                lambda: survivor.ask('count'))
+
+
+def test_destroyed_guest_idle(lab):
+    destroy_case(lab, False)
+
+
+def test_destroyed_guest_busy(lab):
+    destroy_case(lab, True)
+
+
+# name, text, function
+TESTS = {
+    'reach': ('peers in two guests reach each other', test_reaches_each_other),
+    'identity': ('an address of another machine is unreachable, quietly',
+                 test_other_identities_are_unreachable),
+    'sizes': ('short, bcopy and zcopy of all sizes, checked', test_all_sizes),
+    'same-moment': ('two connect to each other at the same moment',
+                    test_at_the_same_moment),
+    'many': (f'{AT_ONCE} connections at once', test_many_at_once),
+    'cycles': (f'{CYCLES} times connect and close leave nothing', test_cycles),
+    'kill-receiver-idle': ('an idle receiver is killed',
+                           test_killed_receiver_idle),
+    'kill-receiver-busy': ('a receiver is killed while data flows',
+                           test_killed_receiver_busy),
+    'kill-sender-idle': ('an idle sender is killed', test_killed_sender_idle),
+    'kill-sender-busy': ('a sender is killed while data flows',
+                         test_killed_sender_busy),
+    'half-way': ('a peer vanishes while a channel is set up',
+                 test_peer_vanishes_half_way),
+    'dead-request': ('a request of a process that is dead',
+                     test_request_of_a_dead_process),
+    'grants': ('no pages to grant: an error, and one line that says why',
+               test_limit_of_grants),
+    'left': ('when all have ended, no request is left', test_nothing_is_left),
+    'all-guests': ('every guest sends to every other', test_three_guests),
+    'destroy-idle': ('a guest is destroyed, which was idle',
+                     test_destroyed_guest_idle),
+    'destroy-busy': ('a guest is destroyed while data flows to it',
+                     test_destroyed_guest_busy)}
+
+
+def run(lab, name):
+    text, function = TESTS[name]
+    start = time.monotonic()
+    error = None
+    try:
+        function(lab)
+        lab.end_agents()
+    except (Failed, BrokenPipeError, subprocess.CalledProcessError) as failure:
+        error = failure
+        for agent in lab.agents:
+            say(f'{agent.name}: {agent.log()}')
+    lab.drop_agents()
+    print(f'{"ok" if error is None else "not ok"} {text}', flush=True)
+    if error is not None:
+        say(error)
+    say(f'{name}: {time.monotonic() - start:.0f} s')
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--device', default='local')
+    parser.add_argument('--guests', nargs='*', default=[])
+    parser.add_argument('--only', nargs='*', default=list(TESTS))
+    options = parser.parse_args()
+    lab = Lab(options.device, options.guests)
+    for name in options.only:
+        run(lab, name)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
