@@ -22,7 +22,8 @@
  *                            "ok RECEIVED BAD"
  *   failures COUNT SECONDS   until so many endpoints have failed; "ok FAILED"
  *   stop, go                 no progress between commands; progress again
- *   count                    "ok FDS MAPS", of this process
+ *   count                    "ok FDS SHARED", of this process: open files
+ *                            and bytes of shared mappings
  *   pid                      "ok PID"
  *   grants                   pages that this guest could still grant (root)
  *   eat COUNT                take so many of these away (until "release", or exit)
@@ -350,7 +351,10 @@ static void agent_go(char *arguments)
 
 static void agent_count(char *arguments)
 {
-    printf("ok %ld %ld\n", utest_count_fds(), utest_count_maps(NULL));
+    uint64_t shared;
+
+    utest_count_maps(&shared);
+    printf("ok %ld %lu\n", utest_count_fds(), (unsigned long)shared);
 }
 
 static void agent_pid(char *arguments)
