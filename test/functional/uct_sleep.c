@@ -19,6 +19,8 @@
  *   -r NSEC     longest random delay [2000]
  *   -n COUNT    times that the one in the middle sleeps [10000]
  *   -s SEED     of the random numbers [1]
+ *   -q COUNT    calls of progress that the one in the middle makes without
+ *               sleeping, once in 1000 sleeps [0]
  *   -a SECONDS  the watchdog's time [30]
  *
  * Prints: messages, sleeps, wake-ups without work, and seconds of the one in the
@@ -43,6 +45,7 @@
 #define MAX_LENGTH 2048
 #define AM_DATA    1
 #define AM_STOP    2
+#define POLL_EVERY 1000
 #define MAX_BURST  64 /* messages sent before progress gets its turn */
 
 #define RANDOM_A 6364136223846793005ull
@@ -57,6 +60,7 @@ typedef struct {
     unsigned    max_delay;
     uint64_t    sleeps;
     uint64_t    seed;
+    uint64_t    polls;
     double      watchdog;
 } options_t;
 
@@ -115,8 +119,8 @@ static uint64_t make_header(const peer_t *peer)
     return ((uint64_t)(peer - state.peers) << 48) | peer->sent;
 }
 
-static ucs_status_t handle_data(void *arg, void *data, size_t length,
-                                unsigned flags)
+static ucs_status_t
+handle_data(void *arg, void *data, size_t length, unsigned flags)
 {
     uint64_t header;
     peer_t  *peer;
@@ -138,8 +142,8 @@ static ucs_status_t handle_data(void *arg, void *data, size_t length,
     return UCS_OK;
 }
 
-static ucs_status_t handle_stop(void *arg, void *data, size_t length,
-                                unsigned flags)
+static ucs_status_t
+handle_stop(void *arg, void *data, size_t length, unsigned flags)
 {
     state.peers[0].is_stopped = 1;
     ++state.news;
@@ -156,8 +160,8 @@ static ucs_status_t send_one(peer_t *peer)
     }
 
     status = uct_ep_am_short(peer->ep, AM_DATA, header, state.payload,
-                             (unsigned)random_below(
-                                     state.options.max_length + 1ull));
+                             (unsigned)random_below(state.options.max_length +
+                                                    1ull));
     if (status == UCS_OK) {
         ++peer->sent;
     } else if (status != UCS_ERR_NO_RESOURCE) {
@@ -168,7 +172,7 @@ static ucs_status_t send_one(peer_t *peer)
 
 static ucs_status_t handle_pending(uct_pending_req_t *req)
 {
-    peer_t      *peer = (peer_t *)((char *)req - offsetof(peer_t, req));
+    peer_t      *peer   = (peer_t *)((char *)req - offsetof(peer_t, req));
     ucs_status_t status = send_one(peer);
 
     if (status == UCS_OK) {
@@ -361,9 +365,22 @@ static int is_everything_back(void)
     return 1;
 }
 
+/* Long enough for an interface to be one that polls */
+static void poll_long(void)
+{
+    uint64_t i;
+
+    for (i = 0; i < state.options.polls; ++i) {
+        uct_worker_progress(state.context.worker);
+    }
+}
+
 static void run_middle(void)
 {
     while (state.figures.sleeps < state.options.sleeps) {
+        if ((state.figures.sleeps % POLL_EVERY) == 0) {
+            poll_long();
+        }
         if (!send_all(state.num_peers)) {
             sleep_once();
         }
@@ -416,18 +433,40 @@ static void parse_options(int argc, char **argv)
                            .sleeps    = 10000,
                            .seed      = 1,
                            .watchdog  = 30};
-    while ((c = getopt(argc, argv, "t:d:p:w:l:r:n:s:a:")) != -1) {
+    while ((c = getopt(argc, argv, "t:d:p:w:l:r:n:s:q:a:")) != -1) {
         switch (c) {
-        case 't': options->tl = optarg; break;
-        case 'd': options->dev = optarg; break;
-        case 'p': options->peers = (unsigned)atoi(optarg); break;
-        case 'w': options->window = (unsigned)atoi(optarg); break;
-        case 'l': options->max_length = (unsigned)atoi(optarg); break;
-        case 'r': options->max_delay = (unsigned)atoi(optarg); break;
-        case 'n': options->sleeps = strtoull(optarg, NULL, 0); break;
-        case 's': options->seed = strtoull(optarg, NULL, 0); break;
-        case 'a': options->watchdog = atof(optarg); break;
-        default: utest_fail("unknown option");
+        case 't':
+            options->tl = optarg;
+            break;
+        case 'd':
+            options->dev = optarg;
+            break;
+        case 'p':
+            options->peers = (unsigned)atoi(optarg);
+            break;
+        case 'w':
+            options->window = (unsigned)atoi(optarg);
+            break;
+        case 'l':
+            options->max_length = (unsigned)atoi(optarg);
+            break;
+        case 'r':
+            options->max_delay = (unsigned)atoi(optarg);
+            break;
+        case 'n':
+            options->sleeps = strtoull(optarg, NULL, 0);
+            break;
+        case 's':
+            options->seed = strtoull(optarg, NULL, 0);
+            break;
+        case 'q':
+            options->polls = strtoull(optarg, NULL, 0);
+            break;
+        case 'a':
+            options->watchdog = atof(optarg);
+            break;
+        default:
+            utest_fail("unknown option");
         }
     }
 

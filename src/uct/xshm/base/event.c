@@ -35,6 +35,10 @@
  * peer that never stops sending must not keep us from that */
 #define XSHM_EVENT_MAX_BUSY 100000u
 
+/* After so many times 16384 calls of progress without sleeping, an interface is
+ * one that polls: some milliseconds */
+#define XSHM_EVENT_RELAX_TURNS 64u
+
 
 void xshm_event_init(xshm_events_t *events, double spin)
 {
@@ -447,6 +451,7 @@ ucs_status_t xshm_event_arm(uct_iface_h tl_iface, unsigned events)
     }
 
     iface->events.num_busy = 0;
+    iface->events.num_cool = 0;
     ++iface->events.num_sleeps;
     return UCS_OK;
 }
@@ -478,4 +483,34 @@ void xshm_event_disarm(xshm_iface_t *iface)
     /* Else the descriptor would stay readable until it is armed again */
     xshm_mailbox_disarm(iface->mailbox);
     (void)xshm_event_drain(iface);
+}
+
+static void xshm_event_leave(xshm_sleeper_t *sleeper)
+{
+    if (sleeper->sleep.wants != 0) {
+        xshm_sleeper_leave(sleeper);
+    }
+}
+
+void xshm_event_relax(xshm_iface_t *iface)
+{
+    xshm_pollset_t *set = &iface->pollset;
+    xshm_peer_t    *peer;
+    unsigned        i;
+
+    if (!iface->events.has_wake ||
+        (++iface->events.num_cool < XSHM_EVENT_RELAX_TURNS)) {
+        return;
+    }
+
+    iface->events.num_cool = 0;
+    for (i = 0; i < xshm_pollset_size(set); ++i) {
+        xshm_event_leave(&xshm_pollset_get(set, i)->sleeper);
+    }
+
+    kh_foreach_value(&iface->peers, peer, {
+        if (xshm_event_is_for_room(peer)) {
+            xshm_event_leave(&peer->tx->sleeper);
+        }
+    })
 }

@@ -35,6 +35,7 @@ typedef struct xshm_events {
     int        timer_fd;     /**< -1: was not needed yet */
     int        has_wake;     /**< The mailbox' wake is behind the descriptor */
     unsigned   num_busy;     /**< BUSY for news, in a row */
+    unsigned   num_cool;     /**< Calls of xshm_event_relax() since it slept */
     ucs_time_t spin;         /**< How long to say BUSY before sleeping */
     ucs_time_t spin_end;     /**< When to sleep this time; 0: not asked yet */
     ucs_time_t ack_end;      /**< How long to wait for peers' acknowledgement */
@@ -63,6 +64,10 @@ ucs_status_t xshm_event_fd_get(uct_iface_h tl_iface, int *fd_p);
  *         do.
  */
 ucs_status_t xshm_event_arm(uct_iface_h tl_iface, unsigned events);
+
+/** Progress was called many times more: when it never sleeps in between, peers
+ *  need not look for that any more */
+void xshm_event_relax(struct xshm_iface *iface);
 
 /** Progress was called: tell the peers that we do not sleep */
 void xshm_event_disarm(struct xshm_iface *iface);

@@ -658,6 +658,7 @@ unsigned xshm_iface_progress(uct_iface_h tl_iface)
 
     if (ucs_unlikely(--set->countdown == 0)) {
         xshm_pollset_cool(set);
+        xshm_event_relax(iface);
     }
 
     if (ucs_unlikely(iface->work | iface->mailbox->has_events)) {

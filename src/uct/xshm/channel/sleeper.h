@@ -40,7 +40,7 @@ void xshm_sleeper_init(xshm_sleeper_t *sleeper, xshm_mailbox_t *mailbox,
  */
 void xshm_sleeper_ask(xshm_sleeper_t *sleeper);
 
-/** Ask it to do so no more */
+/** Ask it to do so no more: it saves a fence for each message */
 void xshm_sleeper_leave(xshm_sleeper_t *sleeper);
 
 /** There is news: wake the other side, if it sleeps. What a hook does. */
