@@ -10,6 +10,7 @@
 #include "iface.h"
 #include "md.h"
 #include "rma.h"
+#include "stats.h"
 #include "../compat/compat.h"
 #include "../service/service.h"
 
@@ -57,5 +58,6 @@ UCS_F_DTOR static void xshm_component_cleanup(void)
         uct_component_unregister(&xshm_component);
     }
 
+    xshm_stats_finish();
     xshm_service_stop();
 }

@@ -147,6 +147,7 @@ static UCS_F_NOINLINE ucs_status_t xshm_ep_reserve_slow(xshm_ep_t *ep,
         return ep->status;
     }
 
+    ++tx->num_stalls;
     return UCS_ERR_NO_RESOURCE;
 }
 

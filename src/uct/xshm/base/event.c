@@ -148,8 +148,13 @@ static int xshm_event_open_wake(xshm_iface_t *iface)
  * @return Was there a notification? Then UCX wants to hear that we are busy. */
 static int xshm_event_drain(xshm_iface_t *iface)
 {
-    return iface->events.has_wake &&
-           xshm_iface_platform(iface)->ops->wake_drain(iface->mailbox->wake);
+    if (!iface->events.has_wake ||
+        !xshm_iface_platform(iface)->ops->wake_drain(iface->mailbox->wake)) {
+        return 0;
+    }
+
+    ++iface->events.num_notified;
+    return 1;
 }
 
 static ucs_status_t xshm_event_set_timer(xshm_events_t *events, long ns)
@@ -456,7 +461,7 @@ ucs_status_t xshm_event_arm(uct_iface_h tl_iface, unsigned events)
     return UCS_OK;
 }
 
-void xshm_event_disarm(xshm_iface_t *iface)
+int xshm_event_disarm(xshm_iface_t *iface)
 {
     xshm_pollset_t  *set = &iface->pollset;
     xshm_rma_peer_t *rma;
@@ -482,7 +487,17 @@ void xshm_event_disarm(xshm_iface_t *iface)
 
     /* Else the descriptor would stay readable until it is armed again */
     xshm_mailbox_disarm(iface->mailbox);
-    (void)xshm_event_drain(iface);
+    iface->events.was_notified = xshm_event_drain(iface);
+    if (iface->events.was_notified) {
+        xshm_pollset_heat_all(set);
+    }
+
+    return iface->events.was_notified;
+}
+
+void xshm_event_was_idle(xshm_iface_t *iface)
+{
+    iface->events.num_idle_wakes += iface->events.was_notified;
 }
 
 static void xshm_event_leave(xshm_sleeper_t *sleeper)

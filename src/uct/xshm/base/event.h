@@ -33,6 +33,7 @@ struct xshm_iface;
 typedef struct xshm_events {
     int        epoll_fd;     /**< -1: nobody has asked for it */
     int        timer_fd;     /**< -1: was not needed yet */
+    int        was_notified; /**< Before the last xshm_event_disarm() */
     int        has_wake;     /**< The mailbox' wake is behind the descriptor */
     unsigned   num_busy;     /**< BUSY for news, in a row */
     unsigned   num_cool;     /**< Calls of xshm_event_relax() since it slept */
@@ -43,6 +44,8 @@ typedef struct xshm_events {
     long       timer_ns;     /**< Time until the timer wakes us, or 0 */
     uint64_t   num_sleeps;   /**< Times that the interface went to sleep */
     uint64_t   num_timeouts; /**< Times with a timer */
+    uint64_t   num_notified; /**< Times that peers have woken it */
+    uint64_t   num_idle_wakes; /**< Of those, without anything to do */
 } xshm_events_t;
 
 
@@ -65,11 +68,19 @@ ucs_status_t xshm_event_fd_get(uct_iface_h tl_iface, int *fd_p);
  */
 ucs_status_t xshm_event_arm(uct_iface_h tl_iface, unsigned events);
 
+/** In the progress after xshm_event_disarm() nothing was to be done */
+void xshm_event_was_idle(struct xshm_iface *iface);
+
 /** Progress was called many times more: when it never sleeps in between, peers
  *  need not look for that any more */
 void xshm_event_relax(struct xshm_iface *iface);
 
-/** Progress was called: tell the peers that we do not sleep */
-void xshm_event_disarm(struct xshm_iface *iface);
+/**
+ * Progress was called: tell the peers that we do not sleep.
+ *
+ * @return Not zero if a peer has notified: then the channels that are looked at
+ *         seldom have been looked at, and those with messages are hot.
+ */
+int xshm_event_disarm(struct xshm_iface *iface);
 
 #endif

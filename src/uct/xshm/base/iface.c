@@ -98,6 +98,11 @@ ucs_config_field_t xshm_iface_config_table[] = {
      "call of either side.",
      ucs_offsetof(xshm_iface_config_t, spin), UCS_CONFIG_TYPE_TIME},
 
+    {"STATS", "n",
+     "Write counters of each interface and channel to the standard error when\n"
+     "the interface is closed, or at the end of the process.",
+     ucs_offsetof(xshm_iface_config_t, stats), UCS_CONFIG_TYPE_BOOL},
+
     {"RMA", "auto",
      "How put, get and atomic operations access a peer's memory. \"auto\" is\n"
      "directly where the memory can be mapped (it was allocated by UCX from\n"
@@ -406,6 +411,7 @@ xshm_iface_deliver_long(xshm_iface_t *iface, xshm_rx_t *rx,
         return 0;
     }
 
+    rx->bytes += record->size;
     if (xshm_iface_is_rma(record)) {
         xshm_rma_execute(rx, record);
         return 1;
@@ -433,6 +439,7 @@ xshm_iface_deliver_line(xshm_iface_t *iface, xshm_rx_t *rx,
     uint8_t line[XSHM_ABI_LINE_SIZE] UCS_V_ALIGNED(XSHM_ABI_LINE_SIZE);
 
     memcpy(line, rx->ring.pos, sizeof(line));
+    rx->bytes += record->size;
     /* The line's place is free from here on */
     xshm_ring_rx_release(&rx->ring, 1);
     uct_iface_invoke_am(&iface->super, record->id, line + XSHM_RING_HEADER_SIZE,
@@ -480,6 +487,13 @@ xshm_iface_poll(xshm_iface_t *iface, xshm_rx_t *rx)
     return count;
 }
 
+/* Not on the fast path */
+static UCS_F_NOINLINE unsigned
+xshm_iface_poll_once(xshm_iface_t *iface, xshm_rx_t *rx)
+{
+    return xshm_iface_poll(iface, rx);
+}
+
 static int xshm_rx_is_ended(const xshm_rx_t *rx)
 {
     return rx->is_ended;
@@ -492,6 +506,7 @@ static void xshm_iface_remove_ended(xshm_iface_t *iface)
     while ((rx = xshm_pollset_find(&iface->pollset, xshm_rx_is_ended)) !=
            NULL) {
         xshm_pollset_remove(&iface->pollset, rx);
+        xshm_stats_end_rx(&iface->stats, rx);
         xshm_rx_release(rx);
     }
 }
@@ -506,7 +521,7 @@ static unsigned xshm_iface_drain(xshm_iface_t *iface, xshm_rx_t *rx)
     unsigned polled;
 
     do {
-        polled = rx->is_ended ? 0 : xshm_iface_poll(iface, rx);
+        polled = rx->is_ended ? 0 : xshm_iface_poll_once(iface, rx);
         count += polled;
     } while ((polled > 0) && (count < max_msgs));
 
@@ -545,6 +560,7 @@ static unsigned xshm_iface_handle_events(xshm_iface_t *iface)
     unsigned      flags;
 
     while ((flags = xshm_mailbox_take(iface->mailbox, &event)) != 0) {
+        ++iface->num_events;
         if (flags & (XSHM_EVENT_RX_NEW | XSHM_EVENT_RX_GONE)) {
             count += xshm_iface_handle_rx_event(
                     iface, ucs_container_of(event, xshm_rx_t, event), flags);
@@ -590,15 +606,35 @@ static unsigned xshm_iface_dispatch_pending(xshm_iface_t *iface)
     return count;
 }
 
-/* All that is rare */
-static UCS_F_NOINLINE unsigned xshm_iface_progress_slow(xshm_iface_t *iface)
+/* The first progress after it was armed. What woke us may be on a channel whose
+ * turn would come late. @return Messages. */
+static unsigned xshm_iface_wake_up(xshm_iface_t *iface)
 {
-    unsigned work  = iface->work;
-    unsigned count = 0;
+    unsigned num_hot = iface->pollset.num_hot;
+    unsigned count   = 0;
+
+    if (!xshm_event_disarm(iface)) {
+        return 0;
+    }
+
+    for (; num_hot < iface->pollset.num_hot; ++num_hot) {
+        count += xshm_iface_poll_once(iface, iface->pollset.hot[num_hot]);
+    }
+
+    return count;
+}
+
+/* All that is rare. @a polled is what was received already. */
+static UCS_F_NOINLINE unsigned
+xshm_iface_progress_slow(xshm_iface_t *iface, unsigned polled)
+{
+    unsigned work       = iface->work;
+    uint64_t num_events = iface->num_events;
+    unsigned count      = 0;
 
     iface->work = 0;
     if (work & XSHM_IFACE_WORK_ARMED) {
-        xshm_event_disarm(iface);
+        count += xshm_iface_wake_up(iface);
     }
 
     if (iface->mailbox->has_events) {
@@ -621,6 +657,11 @@ static UCS_F_NOINLINE unsigned xshm_iface_progress_slow(xshm_iface_t *iface)
     if ((work | iface->work) & XSHM_IFACE_WORK_FAILED) {
         iface->work &= ~XSHM_IFACE_WORK_FAILED;
         xshm_iface_report_failed(iface);
+    }
+
+    if ((work & XSHM_IFACE_WORK_ARMED) && ((polled + count) == 0) &&
+        (num_events == iface->num_events)) {
+        xshm_event_was_idle(iface);
     }
 
     return count;
@@ -662,7 +703,7 @@ unsigned xshm_iface_progress(uct_iface_h tl_iface)
     }
 
     if (ucs_unlikely(iface->work | iface->mailbox->has_events)) {
-        count += xshm_iface_progress_slow(iface);
+        count += xshm_iface_progress_slow(iface, count);
     }
 
     if (count > 0) {
@@ -719,7 +760,7 @@ static uct_iface_ops_t xshm_iface_ops = {
 
 static uct_iface_internal_ops_t xshm_iface_internal_ops = {
         .iface_estimate_perf = uct_base_iface_estimate_perf,
-        .iface_vfs_refresh   = (uct_iface_vfs_refresh_func_t)ucs_empty_function,
+        .iface_vfs_refresh   = xshm_stats_vfs_refresh,
         .ep_query = (uct_ep_query_func_t)ucs_empty_function_return_unsupported,
         .ep_invalidate = xshm_ep_invalidate};
 
@@ -885,6 +926,7 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
     self->work           = 0;
     self->idle_polls     = 0;
     self->num_yields     = 0;
+    self->num_events     = 0;
     self->num_violations = 0;
     self->num_direct     = 0;
     self->num_messages   = 0;
@@ -922,6 +964,7 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
                              xshm_iface_platform(self)->ops->is_foreign);
 
     xshm_event_init(&self->events, config->spin);
+    xshm_stats_init(self, config->stats);
     xshm_pollset_init(&self->pollset);
     kh_init_inplace(xshm_peers, &self->peers);
     ucs_list_head_init(&self->blocked);
@@ -968,6 +1011,7 @@ static UCS_CLASS_CLEANUP_FUNC(xshm_iface_t)
 
     uct_base_iface_progress_disable(&self->super.super,
                                     UCT_PROGRESS_SEND | UCT_PROGRESS_RECV);
+    xshm_stats_cleanup(self);
     xshm_iface_close_mailbox(self);
 
     while ((rx = xshm_pollset_any(&self->pollset)) != NULL) {

@@ -8,6 +8,7 @@
 
 #include "event.h"
 #include "pollset.h"
+#include "stats.h"
 #include "../channel/tx.h"
 #include "../service/mailbox.h"
 
@@ -65,6 +66,7 @@ typedef struct xshm_iface_config {
     double                  linger;
     ucs_config_allow_list_t allow;
     double                  spin;
+    int                     stats;
     unsigned                rma;
 } xshm_iface_config_t;
 
@@ -75,6 +77,7 @@ typedef struct xshm_iface {
     xshm_pollset_t   pollset;
     xshm_mailbox_t  *mailbox;
     xshm_events_t    events;
+    xshm_stats_t     stats;
     unsigned         work;       /**< XSHM_IFACE_WORK_xx */
     unsigned         idle_polls; /**< Empty calls of progress in a row */
     unsigned         rx_headroom;
@@ -86,6 +89,7 @@ typedef struct xshm_iface {
     khash_t(xshm_peers) peers;
     ucs_mpool_t     desc_mp; /**< For copies of what was received */
     uct_recv_desc_t release_desc;
+    uint64_t        num_events;     /**< News from the service */
     uint64_t        num_yields;     /**< Times the processor was given up */
     uint64_t        num_violations; /**< Channels that broke the rules */
     uint64_t        num_direct;     /**< Put, get and atomics: directly */

@@ -106,6 +106,7 @@ void xshm_peer_put(xshm_peer_t *peer)
     xshm_peer_forget(peer);
     ucs_list_del(&peer->blocked);
     xshm_rma_cleanup_peer(peer);
+    xshm_stats_end_tx(&peer->iface->stats, peer->tx);
     xshm_tx_close(peer->tx);
     ucs_free(peer);
 }

@@ -165,3 +165,17 @@ xshm_rx_t *xshm_pollset_heat(xshm_pollset_t *set, unsigned index)
     set->hot[set->num_hot++] = rx;
     return rx;
 }
+
+void xshm_pollset_heat_all(xshm_pollset_t *set)
+{
+    unsigned i = 0;
+
+    while (i < set->num_cold) {
+        if (xshm_cold_rx_has_record(&set->cold[i])) {
+            /* Another one takes its place */
+            (void)xshm_pollset_heat(set, i);
+        } else {
+            ++i;
+        }
+    }
+}

@@ -73,9 +73,22 @@ xshm_pollset_find(const xshm_pollset_t *set, int (*match)(const xshm_rx_t *rx));
 /** Move the channels that had no message since the last time to the cold */
 void xshm_pollset_cool(xshm_pollset_t *set);
 
+/** Make all cold channels hot that have something in them */
+void xshm_pollset_heat_all(xshm_pollset_t *set);
+
 /** Make the channel whose turn it is hot */
 xshm_rx_t *xshm_pollset_heat(xshm_pollset_t *set, unsigned index);
 
+
+/** Only a hint: the channel itself looks with SEE */
+static inline int xshm_cold_rx_has_record(const xshm_cold_rx_t *cold)
+{
+    xshm_abi_record_t record;
+
+    record.word =
+            __atomic_load_n((const uint64_t *)cold->pos, __ATOMIC_RELAXED);
+    return record.lap == cold->lap;
+}
 
 /**
  * Look at one cold channel, and fetch the next one's line for the next time.
@@ -87,7 +100,6 @@ static inline xshm_rx_t *xshm_pollset_next_cold(xshm_pollset_t *set)
     unsigned              index = set->next_cold;
     const xshm_cold_rx_t *cold  = &set->cold[index];
     unsigned              next  = index + 1;
-    xshm_abi_record_t     record;
 
     if (next >= set->num_cold) {
         next = 0;
@@ -96,10 +108,7 @@ static inline xshm_rx_t *xshm_pollset_next_cold(xshm_pollset_t *set)
     set->next_cold = next;
     __builtin_prefetch(set->cold[next].pos);
 
-    /* Only a hint here: the channel itself looks with SEE */
-    record.word =
-            __atomic_load_n((const uint64_t *)cold->pos, __ATOMIC_RELAXED);
-    if (xshm_ring_likely(record.lap != cold->lap)) {
+    if (xshm_ring_likely(!xshm_cold_rx_has_record(cold))) {
         return NULL;
     }
 

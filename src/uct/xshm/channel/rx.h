@@ -28,6 +28,7 @@ typedef struct xshm_rx {
     int             is_gone;     /**< The sender will write no more */
     int             is_ended;    /**< For the interface: to be removed */
     uint64_t        received;    /**< Messages */
+    uint64_t        bytes;       /**< Of their payload */
     uint32_t        num_ops;     /**< Operations on memory, also refused ones */
     uint32_t        num_refused; /**< Those that were refused */
     uint64_t        seen;        /**< For the interface: messages at the last

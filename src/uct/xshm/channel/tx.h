@@ -39,6 +39,7 @@ typedef struct xshm_tx {
     uint64_t         *dirty; /**< The ring's bitmap */
     uint32_t          ring_size;
     uint32_t          max_payload;
+    uint64_t          num_stalls; /**< Sends that found no room */
     xshm_iface_addr_t target;
     uint8_t           dev_addr[XSHM_DEV_ADDR_MAX];
 

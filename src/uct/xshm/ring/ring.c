@@ -70,18 +70,21 @@ static void xshm_ring_tx_update_room(xshm_ring_tx_t *tx)
 void xshm_ring_tx_init(xshm_ring_tx_t *tx, void *ring, size_t size,
                        uint64_t *dirty, const xshm_abi_return_t *ret)
 {
-    tx->base      = ring;
-    tx->pos       = tx->base;
-    tx->end       = tx->base + size;
-    tx->num_lines = (uint32_t)(size / XSHM_ABI_LINE_SIZE);
-    tx->produced  = 0;
-    tx->consumed  = 0;
-    tx->num_dirty = 0;
-    tx->lap       = XSHM_ABI_LAP_FIRST;
-    tx->dirty     = dirty;
-    tx->ret       = ret;
-    tx->violation = 0;
-    tx->hook      = NULL;
+    tx->base        = ring;
+    tx->pos         = tx->base;
+    tx->end         = tx->base + size;
+    tx->num_lines   = (uint32_t)(size / XSHM_ABI_LINE_SIZE);
+    tx->produced    = 0;
+    tx->consumed    = 0;
+    tx->num_dirty   = 0;
+    tx->lap         = XSHM_ABI_LAP_FIRST;
+    tx->dirty       = dirty;
+    tx->ret         = ret;
+    tx->violation   = 0;
+    tx->hook        = NULL;
+    tx->num_records = 0;
+    tx->num_bytes   = 0;
+    tx->num_wraps   = 0;
     xshm_ring_tx_update_room(tx);
 }
 
@@ -161,6 +164,7 @@ static void xshm_ring_tx_wrap(xshm_ring_tx_t *tx, uint32_t waste)
 {
     xshm_abi_record_t record = {{.type = XSHM_RECORD_WRAP}};
 
+    ++tx->num_wraps;
     xshm_ring_tx_commit(tx, waste, record);
 }
 

@@ -81,13 +81,16 @@ typedef struct xshm_ring_tx {
     uint32_t                 produced;  /**< Lines written since the start */
     uint32_t                 num_dirty; /**< Bits set in dirty */
     uint16_t                 lap;       /**< Present lap */
-    xshm_ring_hook_t         hook;     /**< After PUBLISH; any thread sets it */
-    uint8_t                 *base;     /**< Start of the ring */
-    uint64_t                *dirty;    /**< Bit for each line: it holds payload
+    xshm_ring_hook_t         hook; /**< After PUBLISH; any thread sets it */
+    uint64_t                 num_records; /**< Published, also by wrapping */
+    uint64_t                 num_bytes;   /**< Of their payload */
+    uint8_t                 *base;        /**< Start of the ring */
+    uint64_t                *dirty;     /**< Bit for each line: it holds payload
                                             where a header may be */
-    const xshm_abi_return_t *ret;      /**< The consumer writes here */
-    uint32_t                 consumed; /**< Last checked value of theirs */
+    const xshm_abi_return_t *ret;       /**< The consumer writes here */
+    uint32_t                 consumed;  /**< Last checked value of theirs */
     uint32_t                 num_lines; /**< Lines of the ring */
+    uint64_t                 num_wraps; /**< Records that only wrap */
     int                      violation; /**< Consumer's count was wrong */
 } xshm_ring_tx_t;
 
@@ -237,6 +240,7 @@ static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
     uint8_t         *next = pos + ((size_t)lines * XSHM_ABI_LINE_SIZE);
     xshm_ring_hook_t hook;
 
+    tx->num_bytes += record.size;
     record.lap = tx->lap;
     if (xshm_ring_unlikely(next == tx->end)) {
         next    = tx->base;
@@ -256,6 +260,7 @@ static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
 
     /* IS_HOOKED: after PUBLISH in the program's order, for ALL_THREADS */
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    ++tx->num_records;
     hook = __atomic_load_n(&tx->hook, __ATOMIC_RELAXED);
     if (xshm_ring_unlikely(hook != NULL)) {
         hook(tx);

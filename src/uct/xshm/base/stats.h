@@ -1,0 +1,68 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#ifndef XSHM_STATS_H_
+#define XSHM_STATS_H_
+
+#include "../channel/rx.h"
+#include "../channel/tx.h"
+
+#include <ucs/datastruct/list.h>
+#include <ucs/datastruct/string_buffer.h>
+
+/**
+ * Counters for users: of each interface, and of each of its channels. They are
+ * plain numbers that the worker's thread counts for itself; who reads them from
+ * another thread may see some of them a message late.
+ *
+ * They can be read in UCX's virtual file system, as the file "xshm_stats" of the
+ * interface; and with UCX_XSHM_STATS=y they are written to the standard error
+ * when the interface is closed, or at the end of a process that does not close
+ * it.
+ */
+
+struct xshm_iface;
+
+
+/** What is counted of channels */
+typedef struct xshm_counters {
+    uint64_t sent;           /**< Records with a payload, by their sender */
+    uint64_t sent_bytes;     /**< Their payload */
+    uint64_t received;       /**< Active messages handed up */
+    uint64_t received_bytes; /**< Their payload */
+    uint64_t stalls;         /**< Sends that found no room */
+    uint64_t notified;       /**< Notifications sent */
+} xshm_counters_t;
+
+
+/** Statistics of an interface */
+typedef struct xshm_stats {
+    ucs_list_link_t list;      /**< All interfaces that are to be written */
+    int             is_wanted; /**< UCX_XSHM_STATS */
+    xshm_counters_t ended;     /**< Of channels that are gone */
+    uint64_t        num_ended;
+} xshm_stats_t;
+
+
+void xshm_stats_init(struct xshm_iface *iface, int is_wanted);
+
+/** The interface closes: write its counters, if they are wanted */
+void xshm_stats_cleanup(struct xshm_iface *iface);
+
+/** Write those of all interfaces that were not closed: the process ends */
+void xshm_stats_finish(void);
+
+/** A channel ends: keep its counters in those of the interface */
+void xshm_stats_end_rx(xshm_stats_t *stats, const xshm_rx_t *rx);
+void xshm_stats_end_tx(xshm_stats_t *stats, const xshm_tx_t *tx);
+
+/** Write all counters of an interface as text */
+void xshm_stats_print(const struct xshm_iface *iface,
+                      ucs_string_buffer_t     *strb);
+
+/** See uct_iface_internal_ops_t::iface_vfs_refresh */
+void xshm_stats_vfs_refresh(uct_iface_h tl_iface);
+
+#endif
