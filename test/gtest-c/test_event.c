@@ -1,0 +1,340 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * UCT's events, through its public interface: what arming returns, and when the
+ * descriptor is readable.
+ */
+
+/* First, since it chooses what the C library's headers declare */
+#include "uct_common.c"
+
+#include "test_util.h"
+
+#include <dlfcn.h>
+#include <poll.h>
+
+
+#define TEST_AM_ID     3
+#define TEST_WAIT_MSEC 60000
+#define TEST_MAX_BUSY  1000000 /* More than arming may ever say BUSY */
+#define TEST_NUM_PEERS 40
+#define TEST_NUM_POLLS 2000000
+#define TEST_EVENTS    (UCT_EVENT_RECV | UCT_EVENT_SEND_COMP)
+
+
+/* Interface 0 sends to interface 1, which sleeps */
+static struct {
+    utest_context_t   context[2];
+    utest_iface_t     iface[2];
+    uct_ep_h          ep;
+    int               fd[2];
+    unsigned          received;
+    unsigned          num_sent;
+    uct_pending_req_t req;
+} test;
+
+
+static ucs_status_t
+test_handle_am(void *arg, void *data, size_t length, unsigned flags)
+{
+    ++test.received;
+    return UCS_OK;
+}
+
+static void test_open(void)
+{
+    utest_address_t address;
+    unsigned        i;
+
+    memset(&test, 0, sizeof(test));
+    for (i = 0; i < 2; ++i) {
+        utest_context_open(&test.context[i], "xshm", xshm_test_device);
+        utest_iface_open(&test.iface[i], &test.context[i], NULL, NULL);
+        uct_iface_progress_enable(test.iface[i].iface,
+                                  UCT_PROGRESS_SEND | UCT_PROGRESS_RECV);
+        assert_int_equal(uct_iface_set_am_handler(test.iface[i].iface,
+                                                  TEST_AM_ID, test_handle_am,
+                                                  NULL, 0),
+                         UCS_OK);
+        assert_int_equal(uct_iface_event_fd_get(test.iface[i].iface,
+                                                &test.fd[i]),
+                         UCS_OK);
+    }
+    utest_address_get(&test.iface[1], &address);
+    assert_int_equal(utest_connect(&test.iface[0], &address, &test.ep), UCS_OK);
+}
+
+static void test_close(void)
+{
+    unsigned i;
+
+    uct_ep_destroy(test.ep);
+    for (i = 0; i < 2; ++i) {
+        utest_iface_close(&test.iface[i]);
+        utest_context_close(&test.context[i]);
+    }
+}
+
+static unsigned test_progress(unsigned side)
+{
+    return uct_worker_progress(test.context[side].worker);
+}
+
+static ucs_status_t test_try_arm(unsigned side)
+{
+    ucs_status_t status =
+            uct_iface_event_arm(test.iface[side].iface, TEST_EVENTS);
+
+    assert_true((status == UCS_OK) || (status == UCS_ERR_BUSY));
+    return status;
+}
+
+static void test_arm(unsigned side)
+{
+    while (test_progress(side) || (test_try_arm(side) == UCS_ERR_BUSY)) {
+    }
+}
+
+static int test_is_readable(unsigned side, int timeout)
+{
+    struct pollfd pollfd = {.fd = test.fd[side], .events = POLLIN};
+
+    return poll(&pollfd, 1, timeout) == 1;
+}
+
+static ucs_status_t test_try_send(void)
+{
+    ucs_status_t status;
+
+    status = uct_ep_am_short(test.ep, TEST_AM_ID, test.num_sent, NULL, 0);
+    test.num_sent += (status == UCS_OK);
+    return status;
+}
+
+static void test_send(void)
+{
+    assert_int_equal(test_try_send(), UCS_OK);
+}
+
+static void test_receive_all(void)
+{
+    double end = utest_now() + XSHM_TEST_DEADLINE;
+
+    while (test.received < test.num_sent) {
+        assert_true(utest_now() < end);
+        test_progress(1);
+    }
+}
+
+/* Both ends know each other, and the receiver has been asleep */
+static void test_open_and_meet(void)
+{
+    test_open();
+    test_send();
+    test_receive_all();
+    test_arm(1);
+    test_arm(0);
+    test_arm(1);
+}
+
+static void test_flags(void **state)
+{
+    test_open();
+    assert_true((test.iface[0].attr.cap.event_flags &
+                 (UCT_IFACE_FLAG_EVENT_SEND_COMP | UCT_IFACE_FLAG_EVENT_RECV |
+                  UCT_IFACE_FLAG_EVENT_FD)) ==
+                (UCT_IFACE_FLAG_EVENT_SEND_COMP | UCT_IFACE_FLAG_EVENT_RECV |
+                 UCT_IFACE_FLAG_EVENT_FD));
+    test_close();
+}
+
+static void test_wakes_for_request(void **state)
+{
+    test_open();
+    test_arm(1);
+    assert_false(test_is_readable(1, 0));
+    test_send();
+    assert_true(test_is_readable(1, TEST_WAIT_MSEC));
+    test_receive_all();
+    test_close();
+}
+
+static void test_wakes_for_message(void **state)
+{
+    unsigned i;
+
+    test_open_and_meet();
+    for (i = 0; i < 100; ++i) {
+        test_arm(1);
+        assert_false(test_is_readable(1, 0));
+        test_send();
+        assert_true(test_is_readable(1, TEST_WAIT_MSEC));
+        /* Something is there, so it cannot sleep */
+        assert_int_equal(test_try_arm(1), UCS_ERR_BUSY);
+        test_receive_all();
+    }
+    test_close();
+}
+
+/* UCX 1.13 leaves such an interface alone when arming says BUSY */
+static void test_parked_is_never_busy(void **state)
+{
+    test_open_and_meet();
+    uct_iface_progress_disable(test.iface[1].iface,
+                               UCT_PROGRESS_SEND | UCT_PROGRESS_RECV);
+    test_send();
+    assert_int_equal(test_try_arm(1), UCS_OK);
+    assert_true(test_is_readable(1, TEST_WAIT_MSEC));
+    while (test.received < test.num_sent) {
+        uct_iface_progress(test.iface[1].iface);
+    }
+    test_close();
+}
+
+static ucs_status_t test_send_pending(uct_pending_req_t *req)
+{
+    return test_try_send();
+}
+
+static void test_wakes_for_room(void **state)
+{
+    test_open_and_meet();
+    while (test_try_send() == UCS_OK) {
+    }
+    test.req.func = test_send_pending;
+    assert_int_equal(uct_ep_pending_add(test.ep, &test.req, 0), UCS_OK);
+    test_arm(0);
+    assert_false(test_is_readable(0, 0));
+    while (test.received < test.num_sent) {
+        test_progress(1);
+    }
+    assert_true(test_is_readable(0, TEST_WAIT_MSEC));
+    assert_int_equal(test_progress(0), 1);
+    test_receive_all();
+    test_close();
+}
+
+/* A peer that never stops: arming succeeds after all, and the descriptor is
+ * readable */
+static void test_flood(void **state)
+{
+    unsigned i;
+
+    test_open_and_meet();
+    test_send();
+    for (i = 0; test_try_arm(1) == UCS_ERR_BUSY; ++i) {
+        assert_true(i < TEST_MAX_BUSY);
+    }
+    assert_true(test_is_readable(1, 0));
+    test_receive_all();
+    test_close();
+}
+
+/* The armed state is withdrawn by progress: nothing is notified then */
+static void test_progress_withdraws(void **state)
+{
+    test_open_and_meet();
+    test_arm(1);
+    test_progress(1);
+    test_send();
+    assert_false(test_is_readable(1, 0));
+    test_receive_all();
+    test_close();
+}
+
+/* An interface that polls for long is not served any more, and asks again */
+static void test_polls_and_sleeps(void **state)
+{
+    unsigned i;
+
+    test_open_and_meet();
+    for (i = 0; i < TEST_NUM_POLLS; ++i) {
+        test_progress(1);
+    }
+    test_arm(1);
+    test_send();
+    assert_true(test_is_readable(1, TEST_WAIT_MSEC));
+    test_receive_all();
+    test_close();
+}
+
+/* The message of a channel that is looked at seldom comes with the first
+ * progress after waking up */
+static void test_cold_channel_wakes(void **state)
+{
+    uct_ep_h        eps[TEST_NUM_PEERS];
+    utest_iface_t   peers[TEST_NUM_PEERS];
+    utest_address_t address;
+    unsigned        i;
+
+    test_open_and_meet();
+    utest_address_get(&test.iface[1], &address);
+    for (i = 0; i < TEST_NUM_PEERS; ++i) {
+        utest_iface_open(&peers[i], &test.context[0], NULL, NULL);
+        assert_int_equal(utest_connect(&peers[i], &address, &eps[i]), UCS_OK);
+        assert_int_equal(uct_ep_am_short(eps[i], TEST_AM_ID, 0, NULL, 0),
+                         UCS_OK);
+        ++test.num_sent;
+    }
+    test_receive_all();
+    for (i = 0; i < TEST_NUM_POLLS / 10; ++i) {
+        test_progress(1);
+    }
+
+    for (i = 0; i < TEST_NUM_PEERS; ++i) {
+        test_arm(1);
+        assert_int_equal(uct_ep_am_short(eps[i], TEST_AM_ID, 0, NULL, 0),
+                         UCS_OK);
+        ++test.num_sent;
+        assert_true(test_is_readable(1, TEST_WAIT_MSEC));
+        assert_int_equal(test_progress(1), 1);
+    }
+
+    for (i = 0; i < TEST_NUM_PEERS; ++i) {
+        uct_ep_destroy(eps[i]);
+        utest_iface_close(&peers[i]);
+    }
+    test_close();
+}
+
+static void test_wakes_for_end(void **state)
+{
+    test_open_and_meet();
+    test_arm(1);
+    uct_ep_destroy(test.ep);
+    assert_true(test_is_readable(1, TEST_WAIT_MSEC));
+    while (test_try_arm(1) == UCS_ERR_BUSY) {
+        /* Control work is no message */
+        assert_int_equal(test_progress(1), 0);
+    }
+    utest_iface_close(&test.iface[0]);
+    utest_iface_close(&test.iface[1]);
+    utest_context_close(&test.context[0]);
+    utest_context_close(&test.context[1]);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_flags),
+            cmocka_unit_test(test_wakes_for_request),
+            cmocka_unit_test(test_wakes_for_message),
+            cmocka_unit_test(test_parked_is_never_busy),
+            cmocka_unit_test(test_wakes_for_room),
+            cmocka_unit_test(test_flood),
+            cmocka_unit_test(test_progress_withdraws),
+            cmocka_unit_test(test_polls_and_sleeps),
+            cmocka_unit_test(test_cold_channel_wakes),
+            cmocka_unit_test(test_wakes_for_end)};
+    const char *library = getenv("XSHM_TEST_LIBRARY");
+
+    if ((library == NULL) || (dlopen(library, RTLD_NOW) == NULL)) {
+        utest_fail("cannot load the library: set XSHM_TEST_LIBRARY to its "
+                   "name (%s)",
+                   dlerror());
+    }
+
+    return xshm_test_run_on_devices("event", tests,
+                                    XSHM_TEST_ARRAY_SIZE(tests));
+}
