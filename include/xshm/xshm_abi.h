@@ -181,6 +181,9 @@ typedef struct xshm_abi_operands {
 /** First word of a packed key: the letters "xkey" */
 #define XSHM_ABI_KEY_MAGIC 0x79656b78u
 
+/** The owner would rather send a copy than have it accessed by message */
+#define XSHM_KEY_COPY_INSTEAD 1u
+
 /**
  * A packed key, by which others name a registration. Nothing in it is believed
  * by who has given it out; who uses it learns from it whom to ask and how.
@@ -189,7 +192,7 @@ typedef struct xshm_abi_key {
     uint32_t magic;   /**< XSHM_ABI_KEY_MAGIC */
     uint8_t  version; /**< XSHM_ABI_VERSION */
     uint8_t  rights;  /**< XSHM_RIGHT_xx */
-    uint16_t unused;  /**< Zero */
+    uint16_t flags;   /**< XSHM_KEY_xx */
     uint64_t process; /**< Random name of the process */
     uint64_t id;      /**< Random name of the registration */
     uint64_t base;    /**< Its first byte, in the owner's address space */
@@ -310,7 +313,7 @@ XSHM_ABI_ASSERT(sizeof(xshm_abi_key_t) == 56);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, magic, 0);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, version, 4);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, rights, 5);
-XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, unused, 6);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, flags, 6);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, process, 8);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, id, 16);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, base, 24);

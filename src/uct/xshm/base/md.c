@@ -137,8 +137,6 @@ static ucs_status_t xshm_md_mem_free(uct_md_h md, uct_mem_h memh)
     return UCS_OK;
 }
 
-/* Who wants no errors asks whether it is of use: for a large message it is only
- * if the memory can be mapped. What goes by message is faster without. */
 static ucs_status_t xshm_md_mem_reg(uct_md_h md, void *address, size_t length,
                                     unsigned flags, uct_mem_h *memh_p)
 {
@@ -149,12 +147,13 @@ static ucs_status_t xshm_md_mem_reg(uct_md_h md, void *address, size_t length,
         return UCS_ERR_INVALID_PARAM;
     }
 
-    if ((flags & UCT_MD_MEM_FLAG_HIDE_ERRORS) &&
-        !xshm_reg_is_in_region(address, length)) {
-        return UCS_ERR_UNSUPPORTED;
-    }
-
+    /* UCP hides errors where it registers a buffer for one large message, and
+     * can go on without. From memory that cannot be mapped, its own messages
+     * are faster than access by ours. */
     return xshm_reg_add(address, length, xshm_md_rights(flags),
+                        (flags & UCT_MD_MEM_FLAG_HIDE_ERRORS) ?
+                                XSHM_KEY_COPY_INSTEAD :
+                                0,
                         (xshm_reg_t **)memh_p);
 }
 

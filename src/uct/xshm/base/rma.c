@@ -17,8 +17,9 @@ int xshm_key_is_valid(const xshm_abi_key_t *key)
 {
     return (key->magic == XSHM_ABI_KEY_MAGIC) &&
            (key->version == XSHM_ABI_VERSION) &&
-           !(key->rights & ~XSHM_RIGHT_ALL) && (key->unused == 0) &&
-           (key->unused2 == 0) && (key->base + key->length >= key->base);
+           !(key->rights & ~XSHM_RIGHT_ALL) &&
+           !(key->flags & ~XSHM_KEY_COPY_INSTEAD) && (key->unused2 == 0) &&
+           (key->base + key->length >= key->base);
 }
 
 /* Nothing is asked for, as nobody knows yet whom to ask: an operation does. */
@@ -40,6 +41,12 @@ ucs_status_t xshm_rkey_unpack(uct_component_t *component,
                   rkey->key.magic, rkey->key.version);
         ucs_free(rkey);
         return UCS_ERR_INVALID_PARAM;
+    }
+
+    /* UCP takes that as a hint to go on without the key */
+    if (rkey->key.flags & XSHM_KEY_COPY_INSTEAD) {
+        ucs_free(rkey);
+        return UCS_ERR_UNREACHABLE;
     }
 
     /* Without memory for the view, it goes by message */

@@ -251,14 +251,15 @@ static ucs_status_t xshm_registry_add(uint64_t base, uint64_t length,
     reg->rights        = rights;
     reg->region        = region;
     reg->is_owner      = is_owner;
+    reg->flags         = 0;
     /* Pairs with PIN: all else is there when the name is */
     __atomic_store_n(&reg->id, id, __ATOMIC_RELEASE);
     *reg_p = reg;
     return UCS_OK;
 }
 
-ucs_status_t
-xshm_reg_add(void *address, size_t length, unsigned rights, xshm_reg_t **reg_p)
+ucs_status_t xshm_reg_add(void *address, size_t length, unsigned rights,
+                          unsigned flags, xshm_reg_t **reg_p)
 {
     xshm_region_t *region;
     ucs_status_t   status;
@@ -269,6 +270,8 @@ xshm_reg_add(void *address, size_t length, unsigned rights, xshm_reg_t **reg_p)
                                reg_p);
     if ((status == UCS_OK) && (region != NULL)) {
         ++region->refs;
+    } else if (status == UCS_OK) {
+        (*reg_p)->flags = flags;
     }
     pthread_mutex_unlock(&xshm_registry.lock);
     return status;
@@ -405,22 +408,13 @@ void xshm_reg_remove(xshm_reg_t *reg)
     }
 }
 
-int xshm_reg_is_in_region(const void *address, size_t length)
-{
-    int is_in;
-
-    pthread_mutex_lock(&xshm_registry.lock);
-    is_in = xshm_registry_find_region((uintptr_t)address, length) != NULL;
-    pthread_mutex_unlock(&xshm_registry.lock);
-    return is_in;
-}
-
 void xshm_reg_key(const xshm_reg_t *reg, uint64_t process, xshm_abi_key_t *key)
 {
     memset(key, 0, sizeof(*key));
     key->magic   = XSHM_ABI_KEY_MAGIC;
     key->version = XSHM_ABI_VERSION;
     key->rights  = (uint8_t)reg->rights;
+    key->flags   = (uint16_t)reg->flags;
     key->process = process;
     key->id      = reg->id;
     key->base    = reg->base;

@@ -36,6 +36,7 @@ typedef struct xshm_reg {
     uint64_t         length;
     unsigned         rights;   /**< XSHM_RIGHT_xx */
     int              is_owner; /**< Of the region, which it ends with */
+    unsigned         flags;    /**< XSHM_KEY_xx */
     xshm_region_t   *region;   /**< It can be mapped, or NULL */
     struct xshm_reg *next;     /**< In the list of free ones */
 } xshm_reg_t;
@@ -44,10 +45,12 @@ typedef struct xshm_reg {
 /**
  * Register memory. If all of it lies in a region, peers can map that.
  *
+ * @param [in] flags  XSHM_KEY_xx, if it does not.
+ *
  * @return UCS_ERR_NO_MEMORY: the table is full.
  */
-ucs_status_t
-xshm_reg_add(void *address, size_t length, unsigned rights, xshm_reg_t **reg_p);
+ucs_status_t xshm_reg_add(void *address, size_t length, unsigned rights,
+                          unsigned flags, xshm_reg_t **reg_p);
 
 /** Allocate a region and register all of it. Parameters as in
  *  xshm_platform_ops_t::region_alloc of @a ops. */
@@ -60,9 +63,6 @@ ucs_status_t xshm_reg_alloc(const xshm_platform_ops_t *ops, size_t length,
  * as soon as nobody else uses it.
  */
 void xshm_reg_remove(xshm_reg_t *reg);
-
-/** Is the memory in a region? */
-int xshm_reg_is_in_region(const void *address, size_t length);
 
 /** Fill the key that names a registration in process @a process */
 void xshm_reg_key(const xshm_reg_t *reg, uint64_t process, xshm_abi_key_t *key);

@@ -1,0 +1,1288 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Put, get and atomic operations, directly and by message, through UCT's public
+ * interface; and keys that are not what they should be.
+ */
+
+/* First, since it chooses what the C library's headers declare */
+#include "uct_common.c"
+
+#include "test_util.h"
+
+#include <xshm/xshm_abi.h>
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+
+#define TEST_KIB        1024
+#define TEST_SIZE       (300 * TEST_KIB)
+#define TEST_GUARD      64 /* Bytes around what is registered */
+#define TEST_NUM_OPS    500
+#define TEST_NUM_CYCLES 1000
+#define TEST_MAX_IFACES 4
+#define TEST_PART       1000
+#define TEST_PATTERN    0x5a
+
+
+/* Memory of a target, and the key by which others access it */
+typedef struct test_memory {
+    uct_allocated_memory_t mem; /* If allocated by the memory domain */
+    uct_mem_h              memh;
+    uint8_t               *base;
+    size_t                 size;
+    uint8_t                key[sizeof(xshm_abi_key_t)];
+} test_memory_t;
+
+
+/* Some interfaces of one worker, and an endpoint from each to each */
+static struct {
+    utest_context_t context;
+    utest_iface_t   iface[TEST_MAX_IFACES];
+    uct_ep_h        ep[TEST_MAX_IFACES][TEST_MAX_IFACES];
+    unsigned        count;
+} test;
+
+/* How operations ended, and in which order */
+typedef struct test_completion {
+    uct_completion_t super;
+    unsigned         order;
+} test_completion_t;
+
+static unsigned test_num_completed;
+
+
+static void test_completed(uct_completion_t *super)
+{
+    ((test_completion_t *)super)->order = ++test_num_completed;
+}
+
+static void test_completion_init(test_completion_t *completion)
+{
+    completion->super.func   = test_completed;
+    completion->super.count  = 1;
+    completion->super.status = UCS_OK;
+    completion->order        = 0;
+}
+
+static void test_open(unsigned count)
+{
+    utest_address_t address;
+    unsigned        from, to;
+
+    memset(&test, 0, sizeof(test));
+    test.count         = count;
+    test_num_completed = 0;
+    utest_context_open(&test.context, "xshm", xshm_test_device);
+    for (from = 0; from < count; ++from) {
+        utest_iface_open(&test.iface[from], &test.context, NULL, NULL);
+    }
+    for (to = 0; to < count; ++to) {
+        utest_address_get(&test.iface[to], &address);
+        for (from = 0; from < count; ++from) {
+            assert_int_equal(utest_connect(&test.iface[from], &address,
+                                           &test.ep[from][to]),
+                             UCS_OK);
+        }
+    }
+}
+
+static void test_close(void)
+{
+    unsigned from, to;
+
+    for (from = 0; from < test.count; ++from) {
+        for (to = 0; to < test.count; ++to) {
+            uct_ep_destroy(test.ep[from][to]);
+        }
+    }
+    for (from = 0; from < test.count; ++from) {
+        utest_iface_close(&test.iface[from]);
+    }
+    utest_context_close(&test.context);
+}
+
+static void test_progress(void)
+{
+    uct_worker_progress(test.context.worker);
+}
+
+#define test_wait_for(_cond) \
+    do { \
+        double _end = utest_now() + XSHM_TEST_DEADLINE; \
+        while (!(_cond)) { \
+            assert_true(utest_now() < _end); \
+            test_progress(); \
+        } \
+    } while (0)
+
+/* Repeat an operation until there is room for it */
+#define test_retry(_op) \
+    ({ \
+        double _last = utest_now() + XSHM_TEST_DEADLINE; \
+        int    _result; \
+        while ((_result = (int)(_op)) == UCS_ERR_NO_RESOURCE) { \
+            assert_true(utest_now() < _last); \
+            test_progress(); \
+        } \
+        _result; \
+    })
+
+static ucs_status_t test_flush(uct_ep_h ep)
+{
+    return utest_flush(&test.iface[0], ep, utest_now() + XSHM_TEST_DEADLINE);
+}
+
+/* The same, after an operation that may have a completion */
+static ucs_status_t test_finish(ucs_status_t status, test_completion_t *comp)
+{
+    if (status == UCS_INPROGRESS) {
+        test_wait_for(comp->super.count == 0);
+        return comp->super.status;
+    }
+    return status;
+}
+
+static void test_memory_pack(test_memory_t *memory)
+{
+    assert_int_equal(uct_md_mkey_pack(test.context.md, memory->memh,
+                                      memory->key),
+                     UCS_OK);
+}
+
+static void test_memory_alloc(test_memory_t *memory, size_t size)
+{
+    uct_alloc_method_t     method = UCT_ALLOC_METHOD_MD;
+    uct_mem_alloc_params_t params = {.field_mask =
+                                             UCT_MEM_ALLOC_PARAM_FIELD_FLAGS |
+                                             UCT_MEM_ALLOC_PARAM_FIELD_MDS |
+                                             UCT_MEM_ALLOC_PARAM_FIELD_MEM_TYPE,
+                                     .flags    = UCT_MD_MEM_ACCESS_ALL,
+                                     .mem_type = UCS_MEMORY_TYPE_HOST,
+                                     .mds      = {.mds   = &test.context.md,
+                                                  .count = 1}};
+
+    assert_int_equal(uct_mem_alloc(size, &method, 1, &params, &memory->mem),
+                     UCS_OK);
+    memory->memh = memory->mem.memh;
+    memory->base = memory->mem.address;
+    memory->size = size;
+    test_memory_pack(memory);
+}
+
+static void test_memory_reg(test_memory_t *memory, size_t size, unsigned flags)
+{
+    uint8_t *buffer = malloc(size + 2 * TEST_GUARD);
+
+    memset(buffer, TEST_PATTERN, size + 2 * TEST_GUARD);
+    memory->mem.method = UCT_ALLOC_METHOD_LAST;
+    memory->base       = buffer + TEST_GUARD;
+    memory->size       = size;
+    assert_int_equal(uct_md_mem_reg(test.context.md, memory->base, size, flags,
+                                    &memory->memh),
+                     UCS_OK);
+    test_memory_pack(memory);
+}
+
+static void test_memory_dereg(test_memory_t *memory)
+{
+    assert_int_equal(uct_md_mem_dereg(test.context.md, memory->memh), UCS_OK);
+}
+
+static void test_memory_check_guards(const test_memory_t *memory)
+{
+    unsigned i;
+
+    for (i = 1; i <= TEST_GUARD; ++i) {
+        assert_int_equal(memory->base[-(int)i], TEST_PATTERN);
+        assert_int_equal(memory->base[memory->size + i - 1], TEST_PATTERN);
+    }
+}
+
+static void test_memory_free(test_memory_t *memory)
+{
+    if (memory->mem.method == UCT_ALLOC_METHOD_LAST) {
+        test_memory_check_guards(memory);
+        test_memory_dereg(memory);
+        free(memory->base - TEST_GUARD);
+    } else {
+        assert_int_equal(uct_mem_free(&memory->mem), UCS_OK);
+    }
+}
+
+static uct_component_h test_component(void)
+{
+    static uct_component_h found;
+    uct_component_attr_t   attr = {.field_mask = UCT_COMPONENT_ATTR_FIELD_NAME};
+    uct_component_h       *components;
+    unsigned               count, i;
+
+    if (found == NULL) {
+        assert_int_equal(uct_query_components(&components, &count), UCS_OK);
+        for (i = 0; i < count; ++i) {
+            assert_int_equal(uct_component_query(components[i], &attr), UCS_OK);
+            if (!strcmp(attr.name, "xshm")) {
+                found = components[i];
+            }
+        }
+        uct_release_component_list(components);
+    }
+    return found;
+}
+
+static ucs_status_t test_unpack(const void *key, uct_rkey_bundle_t *bundle)
+{
+    return uct_rkey_unpack(test_component(), key, bundle);
+}
+
+static void test_release(uct_rkey_bundle_t *bundle)
+{
+    assert_int_equal(uct_rkey_release(test_component(), bundle), UCS_OK);
+}
+
+static uct_rkey_t
+test_rkey(const test_memory_t *memory, uct_rkey_bundle_t *bundle)
+{
+    assert_int_equal(test_unpack(memory->key, bundle), UCS_OK);
+    return bundle->rkey;
+}
+
+typedef struct test_pack {
+    const void *data;
+    size_t      length;
+} test_pack_t;
+
+static size_t test_pack_cb(void *dest, void *arg)
+{
+    test_pack_t *pack = arg;
+
+    memcpy(dest, pack->data, pack->length);
+    return pack->length;
+}
+
+static void test_unpack_cb(void *arg, const void *data, size_t length)
+{
+    memcpy(arg, data, length);
+}
+
+static ucs_status_t test_put_short(const void *data, size_t length,
+                                   uint64_t address, uct_rkey_t rkey)
+{
+    return test_retry(
+            uct_ep_put_short(test.ep[0][1], data, length, address, rkey));
+}
+
+static ucs_status_t test_put_bcopy(const void *data, size_t length,
+                                   uint64_t address, uct_rkey_t rkey)
+{
+    test_pack_t pack = {data, length};
+    ssize_t     packed;
+
+    packed = test_retry(uct_ep_put_bcopy(test.ep[0][1], test_pack_cb, &pack,
+                                         address, rkey));
+    return (packed < 0) ? (ucs_status_t)packed : UCS_OK;
+}
+
+/* In three parts, one of them empty */
+static void test_iov_init(uct_iov_t *iov, const void *data, size_t length)
+{
+    size_t   first = length / 3;
+    unsigned i;
+
+    memset(iov, 0, 3 * sizeof(*iov));
+    for (i = 0; i < 3; ++i) {
+        iov[i].count = 1;
+    }
+    iov[0].buffer = (void *)data;
+    iov[0].length = first;
+    iov[2].buffer = (char *)data + first;
+    iov[2].length = length - first;
+}
+
+static ucs_status_t test_put_zcopy(const void *data, size_t length,
+                                   uint64_t address, uct_rkey_t rkey)
+{
+    test_completion_t completion;
+    uct_iov_t         iov[3];
+
+    test_completion_init(&completion);
+    test_iov_init(iov, data, length);
+    return test_finish(test_retry(uct_ep_put_zcopy(test.ep[0][1], iov, 3,
+                                                   address, rkey,
+                                                   &completion.super)),
+                       &completion);
+}
+
+static ucs_status_t
+test_get_bcopy(void *data, size_t length, uint64_t address, uct_rkey_t rkey)
+{
+    test_completion_t completion;
+
+    test_completion_init(&completion);
+    return test_finish(test_retry(uct_ep_get_bcopy(test.ep[0][1],
+                                                   test_unpack_cb, data, length,
+                                                   address, rkey,
+                                                   &completion.super)),
+                       &completion);
+}
+
+static ucs_status_t
+test_get_zcopy(void *data, size_t length, uint64_t address, uct_rkey_t rkey)
+{
+    test_completion_t completion;
+    uct_iov_t         iov[3];
+
+    test_completion_init(&completion);
+    test_iov_init(iov, data, length);
+    return test_finish(test_retry(uct_ep_get_zcopy(test.ep[0][1], iov, 3,
+                                                   address, rkey,
+                                                   &completion.super)),
+                       &completion);
+}
+
+typedef ucs_status_t (*test_put_func_t)(const void *data, size_t length,
+                                        uint64_t address, uct_rkey_t rkey);
+typedef ucs_status_t (*test_get_func_t)(void *data, size_t length,
+                                        uint64_t address, uct_rkey_t rkey);
+
+/* All sizes up to a limit, at an odd place, and what is around stays */
+static void test_put_sizes(test_memory_t *memory, uct_rkey_t rkey,
+                           test_put_func_t put, size_t max)
+{
+    static const size_t sizes[] = {0,    1,       7,      8,       24,   25,
+                                   56,   88,      100,    1000,    4096, 8192,
+                                   9000, 1 << 16, 262143, SIZE_MAX};
+    uint8_t            *data    = malloc(TEST_SIZE);
+    size_t              i, size, place;
+
+    for (i = 0; i < XSHM_TEST_ARRAY_SIZE(sizes); ++i) {
+        size  = (sizes[i] < max) ? sizes[i] : max;
+        place = 3 + (i % 5);
+        utest_fill(data, size, i);
+        memset(memory->base, TEST_PATTERN, memory->size);
+        assert_int_equal(put(data, size, (uintptr_t)memory->base + place, rkey),
+                         UCS_OK);
+        assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
+        assert_true(utest_is_filled(memory->base + place, size, i));
+        assert_int_equal(memory->base[place - 1], TEST_PATTERN);
+        assert_int_equal(memory->base[place + size], TEST_PATTERN);
+    }
+    free(data);
+}
+
+static void test_get_sizes(test_memory_t *memory, uct_rkey_t rkey,
+                           test_get_func_t get, size_t max)
+{
+    static const size_t sizes[] = {0,    1,    8,       100,    1792,
+                                   1793, 3584, 1 << 16, 262143, SIZE_MAX};
+    uint8_t            *data    = malloc(TEST_SIZE + 1);
+    size_t              i, size;
+
+    for (i = 0; i < XSHM_TEST_ARRAY_SIZE(sizes); ++i) {
+        size = (sizes[i] < max) ? sizes[i] : max;
+        utest_fill(memory->base + 5, size, i);
+        memset(data, TEST_PATTERN, TEST_SIZE + 1);
+        assert_int_equal(get(data, size, (uintptr_t)memory->base + 5, rkey),
+                         UCS_OK);
+        assert_true(utest_is_filled(data, size, i));
+        assert_int_equal(data[size], TEST_PATTERN);
+    }
+    free(data);
+}
+
+static void test_transfers(test_memory_t *memory)
+{
+    const uct_iface_attr_t *attr = &test.iface[0].attr;
+    uct_rkey_bundle_t       bundle;
+    uct_rkey_t              rkey = test_rkey(memory, &bundle);
+    size_t                  most = memory->size - 16;
+
+    test_put_sizes(memory, rkey, test_put_short, attr->cap.put.max_short);
+    test_put_sizes(memory, rkey, test_put_bcopy, attr->cap.put.max_bcopy);
+    test_put_sizes(memory, rkey, test_put_zcopy, most);
+    test_get_sizes(memory, rkey, test_get_bcopy, attr->cap.get.max_bcopy);
+    test_get_sizes(memory, rkey, test_get_zcopy, most);
+    test_release(&bundle);
+}
+
+/* Run a test on allocated memory, directly and by message, and on memory of our
+ * own, which always goes by message */
+static void test_both_ways(void (*run)(test_memory_t *memory))
+{
+    test_memory_t memory;
+    unsigned      way;
+
+    for (way = 0; way < 3; ++way) {
+        setenv("UCX_XSHM_RMA", (way == 1) ? "message" : "auto", 1);
+        test_open(2);
+        if (way < 2) {
+            test_memory_alloc(&memory, TEST_SIZE);
+        } else {
+            test_memory_reg(&memory, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+        }
+        run(&memory);
+        test_memory_free(&memory);
+        test_close();
+    }
+    unsetenv("UCX_XSHM_RMA");
+}
+
+static void test_all_sizes(void **state)
+{
+    test_both_ways(test_transfers);
+}
+
+static uint64_t test_expected(unsigned op, uint64_t a, uint64_t b)
+{
+    switch (op) {
+    case UCT_ATOMIC_OP_ADD:
+        return a + b;
+    case UCT_ATOMIC_OP_AND:
+        return a & b;
+    case UCT_ATOMIC_OP_OR:
+        return a | b;
+    case UCT_ATOMIC_OP_XOR:
+        return a ^ b;
+    default:
+        return b;
+    }
+}
+
+/* One width: what comes next to it must stay */
+#define TEST_DEFINE_ATOMICS(_bits) \
+    static void test_atomics##_bits(test_memory_t *memory, uct_rkey_t rkey) \
+    { \
+        uint##_bits##_t  *word    = (uint##_bits##_t *)memory->base + 3; \
+        uint64_t          address = (uintptr_t)word; \
+        uint##_bits##_t   start   = (uint##_bits##_t)0x123456789abcdef0ul; \
+        uint##_bits##_t   value   = (uint##_bits##_t)0xfedcba9876543211ul; \
+        uint##_bits##_t   result, wanted; \
+        test_completion_t completion; \
+        uct_ep_h          ep = test.ep[0][1]; \
+        unsigned          op; \
+\
+        memset(memory->base, TEST_PATTERN, 64); \
+        for (op = UCT_ATOMIC_OP_ADD; op <= UCT_ATOMIC_OP_SWAP; ++op) { \
+            wanted = (uint##_bits##_t)test_expected(op, start, value); \
+            if (op != UCT_ATOMIC_OP_SWAP) { \
+                *word = start; \
+                assert_int_equal(test_retry(uct_ep_atomic##_bits##_post( \
+                                         ep, op, value, address, rkey)), \
+                                 UCS_OK); \
+                assert_int_equal(test_flush(ep), UCS_OK); \
+                assert_true(*word == wanted); \
+            } \
+            *word  = start; \
+            result = 0; \
+            test_completion_init(&completion); \
+            assert_int_equal( \
+                    test_finish(test_retry(uct_ep_atomic##_bits##_fetch( \
+                                        ep, op, value, &result, address, rkey, \
+                                        &completion.super)), \
+                                &completion), \
+                    UCS_OK); \
+            assert_true((*word == wanted) && (result == start)); \
+        } \
+\
+        for (op = 0; op < 2; ++op) { \
+            *word  = start; \
+            wanted = (op == 0) ? value : start; \
+            test_completion_init(&completion); \
+            assert_int_equal( \
+                    test_finish(test_retry(uct_ep_atomic_cswap##_bits( \
+                                        ep, start + op, value, address, rkey, \
+                                        &result, &completion.super)), \
+                                &completion), \
+                    UCS_OK); \
+            assert_true((*word == wanted) && (result == start)); \
+        } \
+\
+        assert_int_equal(uct_ep_atomic##_bits##_post(ep, UCT_ATOMIC_OP_ADD, 1, \
+                                                     address + 1, rkey), \
+                         UCS_ERR_INVALID_ADDR); \
+        assert_int_equal(*((uint8_t *)word - 1), TEST_PATTERN); \
+        assert_int_equal(*(uint8_t *)(word + 1), TEST_PATTERN); \
+    }
+
+TEST_DEFINE_ATOMICS(32)
+TEST_DEFINE_ATOMICS(64)
+
+static void test_atomics(test_memory_t *memory)
+{
+    uct_rkey_bundle_t bundle;
+    uct_rkey_t        rkey = test_rkey(memory, &bundle);
+
+    test_atomics32(memory, rkey);
+    test_atomics64(memory, rkey);
+    test_release(&bundle);
+}
+
+static void test_all_atomics(void **state)
+{
+    test_both_ways(test_atomics);
+}
+
+/* Many operations under way, of different lengths: completed in order */
+static void test_many(test_memory_t *memory)
+{
+    static test_completion_t completions[TEST_NUM_OPS];
+    uct_rkey_bundle_t        bundle;
+    uct_rkey_t               rkey = test_rkey(memory, &bundle);
+    uint8_t                 *data = malloc(memory->size);
+    uct_iov_t                iov  = {.count = 1};
+    unsigned                 i, last = 0;
+
+    utest_fill(memory->base, memory->size, 7);
+    memset(data, 0, memory->size);
+    for (i = 0; i < TEST_NUM_OPS; ++i) {
+        test_completion_init(&completions[i]);
+        iov.buffer = data + (i * 500);
+        iov.length = 500;
+        if (test_retry(uct_ep_get_zcopy(test.ep[0][1], &iov, 1,
+                                        (uintptr_t)memory->base + (i * 500),
+                                        rkey, &completions[i].super)) ==
+            UCS_OK) {
+            test_completed(&completions[i].super);
+        }
+    }
+    assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
+    for (i = 0; i < TEST_NUM_OPS; ++i) {
+        assert_true(completions[i].order > last);
+        last = completions[i].order;
+    }
+    assert_memory_equal(data, memory->base, TEST_NUM_OPS * 500);
+    free(data);
+    test_release(&bundle);
+}
+
+static void test_many_in_order(void **state)
+{
+    test_both_ways(test_many);
+}
+
+typedef struct test_request {
+    uct_pending_req_t super;
+    uct_rkey_t        rkey;
+    uint64_t          address;
+    uint64_t          value;
+} test_request_t;
+
+static unsigned test_num_pending;
+
+static ucs_status_t test_send_request(uct_pending_req_t *super)
+{
+    test_request_t *request = (test_request_t *)super;
+    ucs_status_t    status;
+
+    status = uct_ep_put_short(test.ep[0][1], &request->value,
+                              sizeof(request->value), request->address,
+                              request->rkey);
+    if (status == UCS_OK) {
+        --test_num_pending;
+        free(request);
+    }
+    return status;
+}
+
+/* What finds no room waits, in its order, and a flush covers it */
+static void test_pending_order(test_memory_t *memory)
+{
+    uct_rkey_bundle_t bundle;
+    uct_rkey_t        rkey = test_rkey(memory, &bundle);
+    test_request_t   *request;
+    ucs_status_t      status;
+    uint64_t          i;
+
+    for (i = 1; i <= 20 * TEST_NUM_OPS; ++i) {
+        request             = calloc(1, sizeof(*request));
+        request->super.func = test_send_request;
+        request->rkey       = rkey;
+        request->address    = (uintptr_t)memory->base;
+        request->value      = i;
+        ++test_num_pending;
+        do {
+            status = test_send_request(&request->super);
+        } while ((status == UCS_ERR_NO_RESOURCE) &&
+                 (uct_ep_pending_add(test.ep[0][1], &request->super, 0) ==
+                  UCS_ERR_BUSY));
+    }
+    test_wait_for(test_num_pending == 0);
+    assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
+    assert_true(*(uint64_t *)memory->base == i - 1);
+    test_release(&bundle);
+}
+
+static void test_pending(void **state)
+{
+    test_both_ways(test_pending_order);
+}
+
+/* Direct and message on one endpoint: fenced, the last one wins */
+static void test_mixed_with_fence(void **state)
+{
+    test_memory_t     memory, other;
+    uct_rkey_bundle_t direct, message;
+    uint64_t          i, address;
+
+    test_open(2);
+    test_memory_alloc(&memory, TEST_SIZE);
+    /* The same memory, by a key that names no region */
+    other                                 = memory;
+    ((xshm_abi_key_t *)other.key)->region = 0;
+    test_rkey(&memory, &direct);
+    test_rkey(&other, &message);
+    address = (uintptr_t)memory.base;
+    for (i = 1; i < 20 * TEST_NUM_OPS; ++i) {
+        assert_int_equal(test_put_short(&i, sizeof(i), address,
+                                        (i % 3) ? message.rkey : direct.rkey),
+                         UCS_OK);
+        if (i % 2) {
+            assert_int_equal(uct_ep_fence(test.ep[0][1], 0), UCS_OK);
+        } else {
+            assert_int_equal(uct_iface_fence(test.iface[0].iface, 0), UCS_OK);
+        }
+    }
+    assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
+    assert_true(*(uint64_t *)memory.base == i - 1);
+    test_release(&message);
+    test_release(&direct);
+    test_memory_free(&memory);
+    test_close();
+}
+
+/* All of them read from all at once, through the smallest rings */
+static void test_all_to_all(void **state)
+{
+    static test_completion_t completions[TEST_MAX_IFACES][TEST_MAX_IFACES];
+    test_memory_t            memory[TEST_MAX_IFACES];
+    uct_rkey_bundle_t        bundle[TEST_MAX_IFACES];
+    uint8_t                 *data[TEST_MAX_IFACES][TEST_MAX_IFACES];
+    uct_iov_t                iov = {.length = TEST_SIZE, .count = 1};
+    unsigned                 from, to;
+
+    setenv("UCX_XSHM_RING_SIZE", "4k", 1);
+    test_open(TEST_MAX_IFACES);
+    unsetenv("UCX_XSHM_RING_SIZE");
+    for (to = 0; to < TEST_MAX_IFACES; ++to) {
+        test_memory_reg(&memory[to], TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+        utest_fill(memory[to].base, TEST_SIZE, to);
+        test_rkey(&memory[to], &bundle[to]);
+    }
+    for (from = 0; from < TEST_MAX_IFACES; ++from) {
+        for (to = 0; to < TEST_MAX_IFACES; ++to) {
+            data[from][to] = malloc(TEST_SIZE);
+            iov.buffer     = data[from][to];
+            test_completion_init(&completions[from][to]);
+            assert_int_equal(uct_ep_get_zcopy(test.ep[from][to], &iov, 1,
+                                              (uintptr_t)memory[to].base,
+                                              bundle[to].rkey,
+                                              &completions[from][to].super),
+                             UCS_INPROGRESS);
+        }
+    }
+    test_wait_for(test_num_completed == TEST_MAX_IFACES * TEST_MAX_IFACES);
+    for (from = 0; from < TEST_MAX_IFACES; ++from) {
+        for (to = 0; to < TEST_MAX_IFACES; ++to) {
+            assert_int_equal(completions[from][to].super.status, UCS_OK);
+            assert_memory_equal(data[from][to], memory[to].base, TEST_SIZE);
+            free(data[from][to]);
+        }
+    }
+    for (to = 0; to < TEST_MAX_IFACES; ++to) {
+        test_release(&bundle[to]);
+        test_memory_free(&memory[to]);
+    }
+    test_close();
+}
+
+/* Every bit of a key turned: nothing but what is registered is touched, and what
+ * names another registration is refused */
+static void test_hostile_keys(void **state)
+{
+    uint8_t           key[sizeof(xshm_abi_key_t)], data[TEST_GUARD / 2];
+    test_memory_t     memory;
+    uct_rkey_bundle_t bundle;
+    ucs_status_t      status;
+    unsigned          bit, byte;
+
+    test_open(2);
+    test_memory_reg(&memory, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+    memset(data, 1, sizeof(data));
+    for (bit = 0; bit < 8 * sizeof(key); ++bit) {
+        byte = bit / 8;
+        memcpy(key, memory.key, sizeof(key));
+        key[byte] ^= (uint8_t)(1u << (bit % 8));
+        if (test_unpack(key, &bundle) != UCS_OK) {
+            continue;
+        }
+
+        /* Inside: only with the right name. In front of it and behind: never,
+         * even if this process is told that it may */
+        status = test_put_short(data, sizeof(data), (uintptr_t)memory.base,
+                                bundle.rkey);
+        status = (status == UCS_OK) ? test_flush(test.ep[0][1]) : status;
+        if (((byte >= offsetof(xshm_abi_key_t, id)) &&
+             (byte < offsetof(xshm_abi_key_t, base))) ||
+            ((byte >= offsetof(xshm_abi_key_t, slot)) &&
+             (byte < offsetof(xshm_abi_key_t, slot) + 4))) {
+            assert_int_equal(status, UCS_ERR_REJECTED);
+        }
+
+        (void)test_put_short(data, sizeof(data),
+                             (uintptr_t)memory.base - sizeof(data),
+                             bundle.rkey);
+        (void)test_flush(test.ep[0][1]);
+        (void)test_put_short(data, sizeof(data),
+                             (uintptr_t)memory.base + memory.size -
+                                     sizeof(data) + 1,
+                             bundle.rkey);
+        (void)test_flush(test.ep[0][1]);
+        test_memory_check_guards(&memory);
+        test_release(&bundle);
+    }
+    test_memory_free(&memory);
+    test_close();
+}
+
+/* A key says that everything is allowed, and the whole address space */
+static void test_rights(void **state)
+{
+    static const unsigned flags[] = {UCT_MD_MEM_ACCESS_REMOTE_PUT,
+                                     UCT_MD_MEM_ACCESS_REMOTE_GET,
+                                     UCT_MD_MEM_ACCESS_REMOTE_ATOMIC,
+                                     UCT_MD_MEM_ACCESS_LOCAL_READ};
+    test_memory_t         memory;
+    uct_rkey_bundle_t     bundle;
+    xshm_abi_key_t        key;
+    uint64_t              word = 1, address;
+    unsigned              i;
+
+    test_open(2);
+    for (i = 0; i < XSHM_TEST_ARRAY_SIZE(flags); ++i) {
+        test_memory_reg(&memory, TEST_SIZE, flags[i]);
+        memcpy(&key, memory.key, sizeof(key));
+        key.rights = XSHM_RIGHT_ALL;
+        key.base   = 0;
+        key.length = UINT64_MAX;
+        address    = ((uintptr_t)memory.base + 7) & ~7ul;
+        assert_int_equal(test_unpack(&key, &bundle), UCS_OK);
+
+        assert_int_equal(test_put_zcopy(&word, sizeof(word), address,
+                                        bundle.rkey),
+                         (i == 0) ? UCS_OK : UCS_ERR_REJECTED);
+        assert_int_equal(test_get_bcopy(&word, sizeof(word), address,
+                                        bundle.rkey),
+                         (i == 1) ? UCS_OK : UCS_ERR_REJECTED);
+        assert_int_equal(test_retry(uct_ep_atomic64_post(test.ep[0][1],
+                                                         UCT_ATOMIC_OP_ADD, 1,
+                                                         address, bundle.rkey)),
+                         UCS_OK);
+        assert_int_equal(test_flush(test.ep[0][1]),
+                         (i == 2) ? UCS_OK : UCS_ERR_REJECTED);
+        /* Told once */
+        assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
+
+        assert_int_equal(test_put_zcopy(&word, sizeof(word),
+                                        (uintptr_t)memory.base - 8,
+                                        bundle.rkey),
+                         UCS_ERR_REJECTED);
+        assert_int_equal(test_put_zcopy(&word, sizeof(word), UINT64_MAX - 8,
+                                        bundle.rkey),
+                         UCS_ERR_REJECTED);
+        test_release(&bundle);
+        test_memory_free(&memory);
+    }
+    test_close();
+}
+
+/* The key of what has ended is refused, also when its place is another's */
+static void test_stale_key(void **state)
+{
+    test_memory_t     memory, next;
+    uct_rkey_bundle_t bundle, next_bundle;
+    uint64_t          word = 1;
+    uint64_t          address;
+
+    test_open(2);
+    test_memory_reg(&memory, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+    address = (uintptr_t)memory.base;
+    test_rkey(&memory, &bundle);
+    assert_int_equal(test_put_zcopy(&word, sizeof(word), address, bundle.rkey),
+                     UCS_OK);
+    test_memory_dereg(&memory);
+    assert_int_equal(test_put_zcopy(&word, sizeof(word), address, bundle.rkey),
+                     UCS_ERR_REJECTED);
+
+    next = memory;
+    assert_int_equal(uct_md_mem_reg(test.context.md, next.base, next.size,
+                                    UCT_MD_MEM_ACCESS_ALL, &next.memh),
+                     UCS_OK);
+    test_memory_pack(&next);
+    assert_int_equal(((xshm_abi_key_t *)next.key)->slot,
+                     ((xshm_abi_key_t *)memory.key)->slot);
+    assert_int_equal(test_put_zcopy(&word, sizeof(word), address, bundle.rkey),
+                     UCS_ERR_REJECTED);
+    test_rkey(&next, &next_bundle);
+    assert_int_equal(test_put_zcopy(&word, sizeof(word), address,
+                                    next_bundle.rkey),
+                     UCS_OK);
+    test_release(&next_bundle);
+    test_release(&bundle);
+    test_memory_free(&next);
+    test_close();
+}
+
+/* More than the return page can name: all of them are reported */
+static void test_many_refused(void **state)
+{
+    static test_completion_t completions[TEST_NUM_OPS];
+    test_memory_t            memory;
+    uct_rkey_bundle_t        bundle;
+    uct_iov_t                iov  = {.length = 8, .count = 1};
+    uint64_t                 word = 1;
+    unsigned                 i;
+
+    test_open(2);
+    test_memory_reg(&memory, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+    test_rkey(&memory, &bundle);
+    test_memory_dereg(&memory);
+    iov.buffer = &word;
+    for (i = 0; i < TEST_NUM_OPS; ++i) {
+        test_completion_init(&completions[i]);
+        assert_int_equal(test_retry(uct_ep_put_zcopy(test.ep[0][1], &iov, 1,
+                                                     (uintptr_t)memory.base,
+                                                     bundle.rkey,
+                                                     &completions[i].super)),
+                         UCS_INPROGRESS);
+    }
+    assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
+    for (i = 0; i < TEST_NUM_OPS; ++i) {
+        assert_int_equal(completions[i].super.count, 0);
+        assert_int_equal(completions[i].super.status, UCS_ERR_REJECTED);
+    }
+    test_release(&bundle);
+    free(memory.base - TEST_GUARD);
+    test_close();
+}
+
+/* A pointer exists only where something is mapped */
+static void test_rkey_ptr(void **state)
+{
+    test_memory_t     memory, other;
+    uct_rkey_bundle_t bundle, other_bundle;
+    uint64_t          word = 9;
+    void             *ptr;
+
+    test_open(2);
+    test_memory_alloc(&memory, TEST_SIZE);
+    test_memory_reg(&other, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+    test_rkey(&memory, &bundle);
+    test_rkey(&other, &other_bundle);
+    assert_int_equal(uct_rkey_ptr(test_component(), &other_bundle,
+                                  (uintptr_t)other.base, &ptr),
+                     UCS_ERR_UNREACHABLE);
+    assert_int_equal(uct_rkey_ptr(test_component(), &bundle,
+                                  (uintptr_t)memory.base, &ptr),
+                     UCS_ERR_UNREACHABLE);
+    assert_int_equal(test_put_short(&word, sizeof(word), (uintptr_t)memory.base,
+                                    bundle.rkey),
+                     UCS_OK);
+    assert_int_equal(uct_rkey_ptr(test_component(), &bundle,
+                                  (uintptr_t)memory.base, &ptr),
+                     UCS_OK);
+    assert_true(*(uint64_t *)ptr == word);
+    assert_int_equal(uct_rkey_ptr(test_component(), &bundle, 0, &ptr),
+                     UCS_ERR_INVALID_ADDR);
+    test_release(&other_bundle);
+    test_release(&bundle);
+    test_memory_free(&other);
+    test_memory_free(&memory);
+    test_close();
+}
+
+/* An endpoint that is destroyed cancels what is under way */
+static void test_destroy_cancels(void **state)
+{
+    static test_completion_t completions[8];
+    test_memory_t            memory;
+    uct_rkey_bundle_t        bundle;
+    uint8_t                 *data = malloc(TEST_SIZE);
+    uct_iov_t                iov  = {.length = TEST_SIZE, .count = 1};
+    ucs_status_t             status;
+    unsigned                 i, num_sent = 0;
+
+    test_open(2);
+    test_memory_reg(&memory, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+    test_rkey(&memory, &bundle);
+    iov.buffer = data;
+    for (i = 0; i < XSHM_TEST_ARRAY_SIZE(completions); ++i) {
+        test_completion_init(&completions[i]);
+        status =
+                uct_ep_get_zcopy(test.ep[0][1], &iov, 1, (uintptr_t)memory.base,
+                                 bundle.rkey, &completions[i].super);
+        num_sent += (status == UCS_INPROGRESS);
+    }
+    assert_true(num_sent > 0);
+    uct_ep_destroy(test.ep[0][1]);
+    assert_int_equal(test_num_completed, num_sent);
+    assert_int_equal(completions[0].super.status, UCS_ERR_CANCELED);
+    memset(data, TEST_PATTERN, TEST_SIZE);
+    for (i = 0; i < 1000; ++i) {
+        test_progress();
+    }
+    for (i = 0; i < TEST_SIZE; ++i) {
+        assert_int_equal(data[i], TEST_PATTERN);
+    }
+    test.ep[0][1] = test.ep[0][0];
+    uct_ep_destroy(test.ep[1][0]);
+    uct_ep_destroy(test.ep[1][1]);
+    uct_ep_destroy(test.ep[0][0]);
+    test_release(&bundle);
+    test_memory_free(&memory);
+    utest_iface_close(&test.iface[0]);
+    utest_iface_close(&test.iface[1]);
+    utest_context_close(&test.context);
+    free(data);
+}
+
+/* What two processes tell each other */
+typedef struct test_offer {
+    utest_address_t address;
+    uint64_t        base;
+    uint8_t         key[sizeof(xshm_abi_key_t)];
+} test_offer_t;
+
+static void test_offer(int fd, const test_memory_t *memory)
+{
+    test_offer_t offer = {.base = (uintptr_t)memory->base};
+
+    utest_address_get(&test.iface[0], &offer.address);
+    memcpy(offer.key, memory->key, sizeof(offer.key));
+    xshm_test_put(fd, &offer, sizeof(offer));
+}
+
+/* A target that does nothing: no progress, no call of UCX */
+static void test_passive_target(int fd, void *arg)
+{
+    test_memory_t memory;
+
+    test_open(1);
+    test_memory_alloc(&memory, TEST_SIZE);
+    utest_fill(memory.base, TEST_SIZE, 1);
+    test_offer(fd, &memory);
+    xshm_test_await(fd);
+    xshm_test_check(utest_is_filled(memory.base, TEST_SIZE, 2));
+    test_memory_free(&memory);
+    xshm_test_signal(fd);
+    xshm_test_await(fd);
+    test_close();
+}
+
+static void test_cycles_target(int fd, void *arg);
+static void test_withdraw_target(int fd, void *arg);
+static void test_killed_target(int fd, void *arg);
+
+/* Targets in processes of their own */
+static const struct {
+    const char *name;
+    void (*run)(int fd, void *arg);
+} test_targets[] = {{"passive", test_passive_target},
+                    {"cycles", test_cycles_target},
+                    {"withdraw", test_withdraw_target},
+                    {"killed", test_killed_target}};
+
+static void test_exec_target(int fd, void *name)
+{
+    char number[16];
+
+    snprintf(number, sizeof(number), "%d", fcntl(fd, F_DUPFD, 0));
+    execl("/proc/self/exe", "test_rma", (char *)name, number, NULL);
+    xshm_test_check(0);
+}
+
+/* A forked process could not use the transport, which this one uses already: so
+ * it is another program, too */
+static void test_target_start(xshm_test_peer_t *peer, char *name)
+{
+    xshm_test_peer_start(peer, test_exec_target, name);
+}
+
+static int test_target_main(const char *name, int fd)
+{
+    unsigned i;
+
+    xshm_test_device = xshm_test_devices[0];
+    for (i = 0; i < XSHM_TEST_ARRAY_SIZE(test_targets); ++i) {
+        if (!strcmp(test_targets[i].name, name)) {
+            test_targets[i].run(fd, NULL);
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void test_connect_offer(const test_offer_t *offer)
+{
+    uct_ep_destroy(test.ep[0][1]);
+    assert_int_equal(utest_connect(&test.iface[0], &offer->address,
+                                   &test.ep[0][1]),
+                     UCS_OK);
+}
+
+static void test_passive(void **state)
+{
+    uint8_t          *data = malloc(TEST_SIZE);
+    uct_rkey_bundle_t bundle;
+    xshm_test_peer_t  peer;
+    test_offer_t      offer;
+    unsigned          maps;
+    uint64_t          word;
+
+    test_target_start(&peer, "passive");
+    xshm_test_get(peer.fd, &offer, sizeof(offer));
+    test_open(2);
+    test_connect_offer(&offer);
+    maps = xshm_test_count_shared_maps();
+    assert_int_equal(test_unpack(offer.key, &bundle), UCS_OK);
+    assert_int_equal(test_get_zcopy(data, TEST_SIZE, offer.base, bundle.rkey),
+                     UCS_OK);
+    assert_true(utest_is_filled(data, TEST_SIZE, 1));
+    utest_fill(data, TEST_SIZE, 2);
+    memcpy(&word, data, sizeof(word));
+    assert_int_equal(test_put_zcopy(data, TEST_SIZE, offer.base, bundle.rkey),
+                     UCS_OK);
+    *(uint64_t *)data = 0;
+    assert_int_equal(test_put_short(data, sizeof(word), offer.base,
+                                    bundle.rkey),
+                     UCS_OK);
+    assert_int_equal(test_retry(uct_ep_atomic64_post(test.ep[0][1],
+                                                     UCT_ATOMIC_OP_ADD, word,
+                                                     offer.base, bundle.rkey)),
+                     UCS_OK);
+    assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
+    xshm_test_signal(peer.fd);
+
+    /* The owner has freed it: it is unmapped here with the last key */
+    xshm_test_await(peer.fd);
+    test_release(&bundle);
+    xshm_test_wait(xshm_test_count_shared_maps() <= maps);
+    xshm_test_signal(peer.fd);
+    xshm_test_peer_join(&peer);
+    test_close();
+    free(data);
+}
+
+static void test_cycles_target(int fd, void *arg)
+{
+    test_memory_t memory;
+    unsigned      i, num_fds = 0;
+
+    test_open(1);
+    for (i = 0; i < TEST_NUM_CYCLES; ++i) {
+        test_memory_alloc(&memory, 1 << 16);
+        test_offer(fd, &memory);
+        xshm_test_await(fd);
+        xshm_test_check(*(uint64_t *)memory.base == i + 1);
+        test_memory_free(&memory);
+        if (i == TEST_NUM_CYCLES / 10) {
+            num_fds = xshm_test_count_fds();
+        }
+    }
+    xshm_test_wait(xshm_test_count_fds() <= num_fds);
+    test_close();
+}
+
+/* Allocate, access, free, again and again: neither side grows */
+static void test_cycles(void **state)
+{
+    uct_rkey_bundle_t bundle;
+    xshm_test_peer_t  peer;
+    test_offer_t      offer;
+    unsigned          maps = 0;
+    uint64_t          i;
+
+    test_target_start(&peer, "cycles");
+    test_open(2);
+    for (i = 1; i <= TEST_NUM_CYCLES; ++i) {
+        xshm_test_get(peer.fd, &offer, sizeof(offer));
+        if (i == 1) {
+            test_connect_offer(&offer);
+        }
+        assert_int_equal(test_unpack(offer.key, &bundle), UCS_OK);
+        assert_int_equal(test_put_short(&i, sizeof(i), offer.base, bundle.rkey),
+                         UCS_OK);
+        test_release(&bundle);
+        if (i == TEST_NUM_CYCLES / 10) {
+            maps = xshm_test_count_shared_maps();
+        }
+        if (i == TEST_NUM_CYCLES) {
+            xshm_test_wait(xshm_test_count_shared_maps() <= maps);
+        }
+        xshm_test_signal(peer.fd);
+    }
+    xshm_test_peer_join(&peer);
+    test_close();
+}
+
+/* Registers, lets the peer write, ends the registration while it does, and
+ * frees the memory at once */
+static void test_withdraw_target(int fd, void *arg)
+{
+    test_memory_t memory;
+    unsigned      i;
+
+    test_open(1);
+    for (i = 0; i < 100; ++i) {
+        test_memory_reg(&memory, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+        test_offer(fd, &memory);
+        memory.base[TEST_SIZE - 1] = 0;
+        while (*(volatile uint8_t *)&memory.base[TEST_SIZE - 1] == 0) {
+            test_progress();
+        }
+        test_memory_free(&memory);
+        xshm_test_signal(fd);
+        while (recv(fd, &i, 0, MSG_DONTWAIT | MSG_PEEK) < 0) {
+            test_progress();
+        }
+        xshm_test_await(fd);
+    }
+    test_close();
+}
+
+static void test_withdraw(void **state)
+{
+    uint8_t          *data = malloc(TEST_SIZE);
+    uct_rkey_bundle_t bundle;
+    xshm_test_peer_t  peer;
+    test_offer_t      offer;
+    ucs_status_t      status;
+    unsigned          i;
+
+    memset(data, 1, TEST_SIZE);
+    test_target_start(&peer, "withdraw");
+    test_open(2);
+    for (i = 0; i < 100; ++i) {
+        xshm_test_get(peer.fd, &offer, sizeof(offer));
+        if (i == 0) {
+            test_connect_offer(&offer);
+        }
+        assert_int_equal(test_unpack(offer.key, &bundle), UCS_OK);
+        do {
+            status = test_put_zcopy(data, TEST_SIZE, offer.base, bundle.rkey);
+        } while (status == UCS_OK);
+        assert_int_equal(status, UCS_ERR_REJECTED);
+        test_release(&bundle);
+        xshm_test_await(peer.fd);
+        xshm_test_signal(peer.fd);
+    }
+    xshm_test_peer_join(&peer);
+    test_close();
+    free(data);
+}
+
+static ucs_status_t test_handler(void *arg, uct_ep_h ep, ucs_status_t status)
+{
+    ++*(unsigned *)arg;
+    return UCS_OK;
+}
+
+static void test_killed_target(int fd, void *arg)
+{
+    test_memory_t memory;
+
+    test_open(1);
+    test_memory_reg(&memory, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+    test_offer(fd, &memory);
+    for (;;) {
+        test_progress();
+    }
+}
+
+/* The target dies in the middle of it: every operation ends, with an error */
+static void test_target_killed(void **state)
+{
+    static test_completion_t completion;
+    uint8_t                 *data   = malloc(TEST_SIZE);
+    uct_iov_t                iov    = {.length = TEST_SIZE, .count = 1};
+    unsigned                 failed = 0;
+    uct_rkey_bundle_t        bundle;
+    xshm_test_peer_t         peer;
+    test_offer_t             offer;
+    ucs_status_t             status;
+    unsigned                 i;
+
+    memset(data, 1, TEST_SIZE);
+    test_target_start(&peer, "killed");
+    xshm_test_get(peer.fd, &offer, sizeof(offer));
+    test_open(2);
+    uct_ep_destroy(test.ep[0][0]);
+    uct_ep_destroy(test.ep[0][1]);
+    uct_ep_destroy(test.ep[1][0]);
+    uct_ep_destroy(test.ep[1][1]);
+    utest_iface_close(&test.iface[0]);
+    utest_iface_open(&test.iface[0], &test.context, test_handler, &failed);
+    assert_int_equal(utest_connect(&test.iface[0], &offer.address,
+                                   &test.ep[0][1]),
+                     UCS_OK);
+    assert_int_equal(test_unpack(offer.key, &bundle), UCS_OK);
+    iov.buffer = data;
+    for (i = 0; failed == 0; ++i) {
+        test_completion_init(&completion);
+        status = uct_ep_get_zcopy(test.ep[0][1], &iov, 1, offer.base,
+                                  bundle.rkey, &completion.super);
+        if (i == 10) {
+            xshm_test_peer_kill(&peer);
+        }
+        if (status == UCS_INPROGRESS) {
+            test_wait_for(completion.super.count == 0);
+        } else {
+            test_progress();
+        }
+    }
+    assert_int_not_equal(test_put_short(data, 8, offer.base, bundle.rkey),
+                         UCS_OK);
+    uct_ep_destroy(test.ep[0][1]);
+    test_release(&bundle);
+    utest_iface_close(&test.iface[0]);
+    utest_iface_close(&test.iface[1]);
+    utest_context_close(&test.context);
+    free(data);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_all_sizes),
+            cmocka_unit_test(test_all_atomics),
+            cmocka_unit_test(test_many_in_order),
+            cmocka_unit_test(test_pending),
+            cmocka_unit_test(test_mixed_with_fence),
+            cmocka_unit_test(test_all_to_all),
+            cmocka_unit_test(test_hostile_keys),
+            cmocka_unit_test(test_rights),
+            cmocka_unit_test(test_stale_key),
+            cmocka_unit_test(test_many_refused),
+            cmocka_unit_test(test_rkey_ptr),
+            cmocka_unit_test(test_destroy_cancels),
+            cmocka_unit_test(test_passive),
+            cmocka_unit_test(test_cycles),
+            cmocka_unit_test(test_withdraw),
+            cmocka_unit_test(test_target_killed)};
+    const char *library = getenv("XSHM_TEST_LIBRARY");
+
+    if ((library == NULL) || (dlopen(library, RTLD_NOW) == NULL)) {
+        utest_fail("cannot load the library: set XSHM_TEST_LIBRARY to its "
+                   "name (%s)",
+                   dlerror());
+    }
+    if (argc == 3) {
+        return test_target_main(argv[1], atoi(argv[2]));
+    }
+
+    xshm_test_log_start();
+    return xshm_test_run_on_devices("rma", tests, XSHM_TEST_ARRAY_SIZE(tests));
+}
