@@ -654,6 +654,63 @@ static void test_mixed_with_fence(void **state)
     test_close();
 }
 
+static unsigned test_num_arrived;
+
+/* The message comes after the put that was before the fence */
+static ucs_status_t
+test_after_fence(void *arg, void *data, size_t length, unsigned flags)
+{
+    test_memory_t *memory = arg;
+
+    assert_int_equal(memory->base[memory->size - 1], 1);
+    memory->base[memory->size - 1] = 0;
+    ++test_num_arrived;
+    return UCS_OK;
+}
+
+/* The put is longer than the ring, so its end is not sent yet when the message
+ * is */
+static void test_message_after_fence(test_memory_t *memory)
+{
+    uct_rkey_bundle_t bundle;
+    uct_rkey_t        rkey = test_rkey(memory, &bundle);
+    uint8_t          *data = malloc(memory->size);
+    uct_iov_t         iov  = {.length = TEST_SIZE, .count = 1};
+    test_completion_t completion;
+    unsigned          i;
+
+    test_num_arrived = 0;
+    memory->size     = TEST_SIZE;
+    assert_int_equal(uct_iface_set_am_handler(test.iface[1].iface, 1,
+                                              test_after_fence, memory, 0),
+                     UCS_OK);
+    memset(data, 1, memory->size);
+    iov.buffer = data;
+    for (i = 1; i <= 10; ++i) {
+        test_completion_init(&completion);
+        (void)test_retry(uct_ep_put_zcopy(test.ep[0][1], &iov, 1,
+                                          (uintptr_t)memory->base, rkey,
+                                          &completion.super));
+        if (i % 2) {
+            assert_int_equal(uct_ep_fence(test.ep[0][1], 0), UCS_OK);
+        } else {
+            assert_int_equal(uct_iface_fence(test.iface[0].iface, 0), UCS_OK);
+        }
+        assert_int_equal(test_retry(
+                                 uct_ep_am_short(test.ep[0][1], 1, i, NULL, 0)),
+                         UCS_OK);
+        test_wait_for(test_num_arrived == i);
+        assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
+    }
+    free(data);
+    test_release(&bundle);
+}
+
+static void test_fence_orders_messages(void **state)
+{
+    test_both_ways(test_message_after_fence);
+}
+
 /* All of them read from all at once, through the smallest rings */
 static void test_all_to_all(void **state)
 {
@@ -1261,6 +1318,7 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_many_in_order),
             cmocka_unit_test(test_pending),
             cmocka_unit_test(test_mixed_with_fence),
+            cmocka_unit_test(test_fence_orders_messages),
             cmocka_unit_test(test_all_to_all),
             cmocka_unit_test(test_hostile_keys),
             cmocka_unit_test(test_rights),

@@ -33,13 +33,12 @@ static int xshm_ep_must_wait(xshm_ep_t *ep)
     return !ucs_queue_is_empty(&ep->pending) && !ep->is_sending;
 }
 
-/* Let the fast path send again, if nothing else is in the way */
-static void xshm_ep_update_ring(xshm_ep_t *ep)
+void xshm_ep_update_ring(xshm_ep_t *ep)
 {
     xshm_tx_t *tx = ep->peer->tx;
 
     ep->ring = ((ep->status == UCS_OK) && (tx->state != XSHM_TX_IDLE) &&
-                !xshm_ep_must_wait(ep)) ?
+                !xshm_ep_must_wait(ep) && !ep->peer->is_held) ?
                        &tx->ring :
                        &xshm_ring_tx_none;
 }
@@ -113,7 +112,7 @@ ucs_status_t xshm_ep_check_sendable(xshm_ep_t *ep)
         return ep->status;
     }
 
-    if (xshm_ep_must_wait(ep)) {
+    if (xshm_ep_must_wait(ep) || ep->peer->is_held) {
         return UCS_ERR_NO_RESOURCE;
     }
 

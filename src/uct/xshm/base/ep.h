@@ -73,6 +73,9 @@ ucs_status_t xshm_ep_check_sendable(xshm_ep_t *ep);
 ucs_status_t
 xshm_ep_reserve_record(xshm_ep_t *ep, uint32_t lines, void **payload_p);
 
+/** Let the fast path send, if nothing else is in the way */
+void xshm_ep_update_ring(xshm_ep_t *ep);
+
 /** What went wrong since the last flush */
 static inline ucs_status_t xshm_ep_take_rma_status(xshm_ep_t *ep)
 {

@@ -50,6 +50,7 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
     peer->refs        = 0;
     peer->rma         = NULL;
     peer->is_indirect = 0;
+    peer->is_held     = 0;
     ucs_list_head_init(&peer->eps);
     ucs_list_head_init(&peer->waiting);
     ucs_list_head_init(&peer->blocked);

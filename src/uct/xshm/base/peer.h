@@ -28,6 +28,8 @@ struct xshm_peer {
     xshm_rma_peer_t  *rma;     /**< Access by message, NULL: never yet */
     int               is_indirect; /**< Access by message only: so that it is
                                         done after what was sent before */
+    int               is_held; /**< Nothing else is sent before the rest of what
+                                    was begun before a fence */
 };
 
 struct xshm_ep;

@@ -139,8 +139,17 @@ int xshm_rma_has_room(const xshm_peer_t *peer)
 
 void xshm_rma_fence(xshm_peer_t *peer)
 {
-    if (xshm_rma_is_busy(peer)) {
-        peer->is_indirect = 1;
+    xshm_ep_t *ep;
+
+    if (!xshm_rma_is_busy(peer) && ucs_list_is_empty(&peer->waiting)) {
+        return;
+    }
+
+    /* The ring keeps the order, but for what is not in it yet */
+    peer->is_indirect = 1;
+    peer->is_held     = (peer->rma != NULL) && (peer->rma->sending != NULL);
+    ucs_list_for_each(ep, &peer->eps, list) {
+        xshm_ep_update_ring(ep);
     }
 }
 
@@ -507,6 +516,10 @@ static void xshm_rma_op_send(xshm_peer_t *peer, xshm_rma_op_t *op)
     }
 
     rma->sending = (op->remaining > 0) ? op : NULL;
+    if (rma->sending == NULL) {
+        peer->is_held = 0;
+    }
+
     if ((op->remaining == 0) && (op->num_parts == 0)) {
         xshm_rma_op_end(op);
     }
@@ -722,9 +735,10 @@ static void xshm_rma_purge_sending(xshm_ep_t *ep, ucs_status_t status)
         return;
     }
 
-    rma->sending  = NULL;
-    op->remaining = 0;
-    op->status    = status;
+    rma->sending      = NULL;
+    ep->peer->is_held = 0;
+    op->remaining     = 0;
+    op->status        = status;
     if (op->num_parts == 0) {
         xshm_rma_op_end(op);
     }
