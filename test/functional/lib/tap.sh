@@ -7,6 +7,8 @@
 #   tap_run_failing NAME PATTERN COMMAND...   the other way round: for a test of
 #                             a test
 #   tap_skip NAME REASON
+#   tap_collect PREFIX        the results on standard input, "ok NAME" or
+#                             "not ok NAME" a line, and what else stands there
 #   tap_say TEXT              a line for the reader
 #   tap_finish                the plan; the status of the script
 #
@@ -94,6 +96,17 @@ tap_run_failing() {
         tap_show "$output"
     fi
     rm -f "$output"
+}
+
+tap_collect() {
+    local prefix=$1 line
+    while IFS= read -r line; do
+        case $line in
+            'ok '*) tap_ok "$prefix${line#ok }" ;;
+            'not ok '*) tap_not_ok "$prefix${line#not ok }" ;;
+            *) printf '%s\n' "$line" ;;
+        esac
+    done
 }
 
 tap_finish() {
