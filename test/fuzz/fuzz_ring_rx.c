@@ -43,7 +43,7 @@ static void fuzz_store(size_t index, uint64_t word)
 static void
 fuzz_store_header(const uint8_t *pos, fuzz_input_t *input, uint16_t lap)
 {
-    xshm_abi_record_t record = {{.type = (uint8_t)fuzz_take(input, 1) % 5,
+    xshm_abi_record_t record = {{.type = (uint8_t)fuzz_take(input, 1) % 8,
                                  .size = (uint32_t)fuzz_take(input, 2)}};
 
     record.lap = lap;
@@ -72,6 +72,12 @@ static void fuzz_check_place(const xshm_ring_rx_t *rx)
     fuzz_check(rx->lap != 0);
 }
 
+static int fuzz_is_message(uint8_t type)
+{
+    return (type == XSHM_RECORD_AM) ||
+           ((type >= XSHM_RECORD_PUT) && (type <= XSHM_RECORD_ATOMIC));
+}
+
 /* What the rules say about a header, where no WRAP is involved */
 static xshm_ring_peek_t
 fuzz_judge(const xshm_ring_rx_t *rx, xshm_abi_record_t record)
@@ -82,7 +88,7 @@ fuzz_judge(const xshm_ring_rx_t *rx, xshm_abi_record_t record)
         return XSHM_RING_EMPTY;
     }
 
-    return (((record.type == XSHM_RECORD_AM) && (record.size <= room)) ||
+    return ((fuzz_is_message(record.type) && (record.size <= room)) ||
             ((record.type == XSHM_RECORD_CLOSE) && (record.size == 0))) ?
                    XSHM_RING_RECORD :
                    XSHM_RING_VIOLATION;
@@ -126,7 +132,7 @@ static int fuzz_receive(xshm_ring_rx_t *rx)
             return 0;
         }
 
-        fuzz_check(record.type == XSHM_RECORD_AM);
+        fuzz_check(fuzz_is_message(record.type));
         xshm_ring_rx_release(rx, xshm_ring_lines(record.size));
         fuzz_check_place(rx);
         return 1;
@@ -166,7 +172,7 @@ static void *fuzz_disturb(void *arg)
     while (__atomic_load_n(&fuzz_is_disturbed, __ATOMIC_RELAXED)) {
         state       = (state * 1664525u) + 1013904223u;
         record.word = 0;
-        record.type = (state >> 8) % 5;
+        record.type = (state >> 8) % 8;
         record.size = (state >> 12) % (2 * FUZZ_RING_SIZE);
         record.lap  = XSHM_ABI_LAP_FIRST + ((state >> 16) % 4);
         fuzz_store((state >> 20) * (XSHM_ABI_LINE_SIZE / sizeof(uint64_t)),
