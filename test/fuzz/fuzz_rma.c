@@ -22,8 +22,10 @@
 #define FUZZ_RING_SIZE XSHM_ABI_RING_MIN_SIZE
 
 
-static const unsigned fuzz_rights[FUZZ_NUM_REGS] = {
-        XSHM_RIGHT_PUT, XSHM_RIGHT_GET, XSHM_RIGHT_ATOMIC, XSHM_RIGHT_ALL};
+static const unsigned fuzz_rights[FUZZ_NUM_REGS] = {XSHM_RIGHT_PUT,
+                                                    XSHM_RIGHT_GET,
+                                                    XSHM_RIGHT_ATOMIC,
+                                                    XSHM_RIGHT_ALL};
 
 static uint8_t           *fuzz_arena;
 static uint8_t            fuzz_before[FUZZ_ARENA];
@@ -90,13 +92,13 @@ static void fuzz_request(fuzz_input_t *input, xshm_abi_rma_t *rma)
 {
     unsigned index = (unsigned)fuzz_take(input, 1) % FUZZ_NUM_REGS;
 
-    rma->id      = fuzz_regs[index]->id;
-    rma->slot    = fuzz_regs[index]->slot;
-    rma->address = (uintptr_t)fuzz_base(index) +
-                   (int64_t)(int16_t)fuzz_take(input, 2);
-    rma->length  = (uint32_t)fuzz_take(input, 2) % 600;
-    rma->reply   = (uint32_t)fuzz_take(input, 2) % 5000;
-    rma->unused  = 0;
+    rma->id   = fuzz_regs[index]->id;
+    rma->slot = fuzz_regs[index]->slot;
+    rma->address =
+            (uintptr_t)fuzz_base(index) + (int64_t)(int16_t)fuzz_take(input, 2);
+    rma->length = (uint32_t)fuzz_take(input, 2) % 600;
+    rma->reply  = (uint32_t)fuzz_take(input, 2) % 5000;
+    rma->unused = 0;
     switch (fuzz_take(input, 1) % 16) {
     case 0:
         rma->id = fuzz_take(input, 8);
@@ -139,16 +141,15 @@ static void fuzz_step(xshm_rx_t *rx, fuzz_input_t *input)
 {
     xshm_abi_record_t record  = {{.type = 0}};
     uint8_t          *payload = (uint8_t *)xshm_ring_rx_payload(&rx->ring);
-    size_t   room    = (size_t)(rx->ring.end - rx->ring.pos) -
-                       XSHM_RING_HEADER_SIZE;
+    size_t room = (size_t)(rx->ring.end - rx->ring.pos) - XSHM_RING_HEADER_SIZE;
     uint32_t refused = fuzz_ret->refused;
     uint32_t num_ops = rx->num_ops;
     size_t   i;
 
     record.type = (uint8_t)(XSHM_RECORD_PUT + (fuzz_take(input, 1) % 3));
     record.id   = (uint8_t)fuzz_take(input, 1) % 8;
-    record.size = (uint32_t)(sizeof(xshm_abi_rma_t) +
-                             (fuzz_take(input, 2) % 300));
+    record.size =
+            (uint32_t)(sizeof(xshm_abi_rma_t) + (fuzz_take(input, 2) % 300));
     if ((fuzz_take(input, 1) % 4) == 0) {
         record.size = sizeof(xshm_abi_rma_t) + sizeof(xshm_abi_operands_t);
     } else if ((record.size % 16) == 0) {
