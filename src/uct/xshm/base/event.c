@@ -17,6 +17,7 @@
 #include <ucs/sys/math.h>
 #include <ucs/time/time.h>
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -26,6 +27,12 @@
  * message to their service thread and back takes some ten microseconds, if it
  * runs. Then the timer does it. Seconds. */
 #define XSHM_EVENT_ACK_TIME 2e-3
+
+/* While it spins, an interface that has waited so long for a message offers the
+ * processor to others: the one that is waited for may share it with us, as Linux
+ * likes to place who wakes and who is woken. Two hops there and back take less
+ * than that. Seconds. */
+#define XSHM_EVENT_YIELD_TIME 2e-6
 
 /* The timer's first and longest time, nanoseconds */
 #define XSHM_EVENT_TIMER_MIN_NS 1000000l
@@ -371,10 +378,19 @@ static int xshm_event_must_spin(xshm_iface_t *iface)
     now = ucs_get_time();
     if (received != events->received) {
         events->received = received;
-        events->spin_end = now + events->spin;
+        events->spin_end   = now + events->spin;
+        events->yield_time = now + ucs_time_from_sec(XSHM_EVENT_YIELD_TIME);
     }
 
-    return now < events->spin_end;
+    if (now >= events->spin_end) {
+        return 0;
+    }
+
+    if (now > events->yield_time) {
+        sched_yield();
+    }
+
+    return 1;
 }
 
 /* Sleep although some peers may not wake us: at first not, then not for long */

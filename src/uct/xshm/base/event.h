@@ -39,6 +39,7 @@ typedef struct xshm_events {
     unsigned   num_cool;     /**< Calls of xshm_event_relax() since it slept */
     ucs_time_t spin;         /**< How long to say BUSY before sleeping */
     ucs_time_t spin_end;     /**< When to sleep this time; 0: not asked yet */
+    ucs_time_t yield_time;   /**< When to offer the processor to others */
     ucs_time_t ack_end;      /**< How long to wait for peers' acknowledgement */
     uint64_t   received;     /**< Messages, when last asked to sleep */
     long       timer_ns;     /**< Time until the timer wakes us, or 0 */
