@@ -28,6 +28,10 @@
  *   grants                   pages that this guest could still grant (root)
  *   eat COUNT                take so many of these away (until "release", or exit)
  *   shell COMMAND            "ok OUTPUT", its lines joined by blanks
+ *   memory SIZE              register memory, with all rights; "ok KEY", its
+ *                            packed key
+ *   intact                   "ok 1" if that holds what it held, else "ok 0"
+ *   forget                   end the registration
  *   exit                     without closing anything
  */
 
@@ -53,6 +57,8 @@
 #define AGENT_PATIENCE      120 /* Seconds, of what may not take forever */
 #define AGENT_STREAM_SIZE   1000
 #define AGENT_DOMAIN_NOBODY 0x7fef /* For pages that nobody shall map */
+#define AGENT_MEMORY_SEED   77
+#define AGENT_KEY_MAX       256
 
 typedef struct {
     char     name[AGENT_NAME_MAX];
@@ -71,6 +77,9 @@ typedef struct {
     unsigned        failed;
     int             is_stopped;
     int             gntalloc; /* That has eaten, or -1 */
+    void           *memory;
+    size_t          memory_size;
+    uct_mem_h       memh;
 } agent_t;
 
 static agent_t agent = {.gntalloc = -1};
@@ -448,6 +457,40 @@ static void agent_shell(char *arguments)
     printf("\n");
 }
 
+static void agent_memory(char *arguments)
+{
+    uint8_t       key[AGENT_KEY_MAX];
+    uct_md_attr_t attr;
+    size_t        i;
+
+    agent.memory_size = strtoul(arguments, NULL, 0);
+    agent.memory      = malloc(agent.memory_size);
+    utest_fill(agent.memory, agent.memory_size, AGENT_MEMORY_SEED);
+    utest_check(uct_md_query(agent.context.md, &attr), "uct_md_query");
+    utest_check(uct_md_mem_reg(agent.context.md, agent.memory,
+                               agent.memory_size, UCT_MD_MEM_ACCESS_ALL,
+                               &agent.memh),
+                "uct_md_mem_reg");
+    utest_check(uct_md_mkey_pack(agent.context.md, agent.memh, key),
+                "uct_md_mkey_pack");
+    printf("ok ");
+    for (i = 0; i < attr.rkey_packed_size; ++i) {
+        printf("%02x", key[i]);
+    }
+    printf("\n");
+}
+
+static void agent_intact(char *arguments)
+{
+    printf("ok %d\n",
+           utest_is_filled(agent.memory, agent.memory_size, AGENT_MEMORY_SEED));
+}
+
+static void agent_forget(char *arguments)
+{
+    agent_answer(uct_md_mem_dereg(agent.context.md, agent.memh));
+}
+
 static void agent_exit(char *arguments)
 {
     agent_answer(UCS_OK);
@@ -477,6 +520,9 @@ static const struct {
                       {"eat", agent_eat},
                       {"release", agent_release_pages},
                       {"shell", agent_shell},
+                      {"memory", agent_memory},
+                      {"intact", agent_intact},
+                      {"forget", agent_forget},
                       {"exit", agent_exit}};
 
 static void agent_run(char *line)

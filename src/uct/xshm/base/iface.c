@@ -12,6 +12,7 @@
 #include "md.h"
 #include "rma.h"
 #include "../platform/fdset.h"
+#include "../platform/complain.h"
 
 #include <ucs/arch/cpu.h>
 #include <ucs/debug/log.h>
@@ -27,6 +28,9 @@
 #define XSHM_IFACE_OVERHEAD  10e-9
 #define XSHM_IFACE_LATENCY   75e-9
 #define XSHM_IFACE_BANDWIDTH (9000.0 * UCS_MBYTE)
+
+/* News of channels that are taken in one call of progress */
+#define XSHM_IFACE_MAX_EVENTS 64
 
 /* Buffers of copies that are allocated at a time */
 #define XSHM_IFACE_DESC_GROW 64
@@ -374,10 +378,11 @@ static UCS_F_NOINLINE void xshm_iface_violation(xshm_iface_t            *iface,
                                                 xshm_rx_t               *rx,
                                                 const xshm_abi_record_t *record)
 {
-    ucs_warn("xshm: a peer sent a record of type %u, id %u, and %u bytes at "
-             "offset %zu of its ring, which cannot be: the channel is closed",
-             record->type, record->id, record->size,
-             (size_t)(rx->ring.pos - rx->ring.base));
+    xshm_complain(
+            "xshm: a peer sent a record of type %u, id %u, and %u bytes at "
+            "offset %zu of its ring, which cannot be: the channel is closed",
+            record->type, record->id, record->size,
+            (size_t)(rx->ring.pos - rx->ring.base));
     ++iface->num_violations;
     xshm_ring_rx_stop(&rx->ring);
 }
@@ -557,9 +562,15 @@ static unsigned xshm_iface_handle_events(xshm_iface_t *iface)
 {
     unsigned      count = 0;
     xshm_event_t *event;
-    unsigned      flags;
+    unsigned      flags, i;
 
-    while ((flags = xshm_mailbox_take(iface->mailbox, &event)) != 0) {
+    /* Peers come and go as fast as they like. The rest is still there then. */
+    for (i = 0; i < XSHM_IFACE_MAX_EVENTS; ++i) {
+        flags = xshm_mailbox_take(iface->mailbox, &event);
+        if (flags == 0) {
+            break;
+        }
+
         ++iface->num_events;
         if (flags & (XSHM_EVENT_RX_NEW | XSHM_EVENT_RX_GONE)) {
             count += xshm_iface_handle_rx_event(
@@ -903,6 +914,26 @@ static ucs_status_t xshm_iface_init_desc_mpool(xshm_iface_t             *iface,
                           UINT_MAX, &xshm_iface_desc_mpool_ops, "xshm_desc");
 }
 
+/* UCX's own handler for ids without one writes a dozen lines for each message:
+ * a peer could fill the disk */
+static ucs_status_t
+xshm_iface_no_handler(void *arg, void *data, size_t length, unsigned flags)
+{
+    xshm_complain("xshm: a peer sent an active message of %zu bytes whose id "
+                  "has no handler: it is dropped",
+                  length);
+    return UCS_OK;
+}
+
+static void xshm_iface_init_handlers(xshm_iface_t *iface)
+{
+    unsigned id;
+
+    for (id = 0; id < UCT_AM_ID_MAX; ++id) {
+        iface->super.am[id].cb = xshm_iface_no_handler;
+    }
+}
+
 static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
                            const uct_iface_params_t *params,
                            const uct_iface_config_t *tl_config)
@@ -923,6 +954,7 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
                                                             STATS_ROOT, NULL))
                                       UCS_STATS_ARG(XSHM_NAME));
 
+    xshm_iface_init_handlers(self);
     self->work           = 0;
     self->idle_polls     = 0;
     self->num_yields     = 0;

@@ -6,6 +6,7 @@
 #include "rx.h"
 #include "../platform/fdset.h"
 #include "../service/barrier.h"
+#include "../platform/complain.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/sys/compiler.h>
@@ -64,9 +65,10 @@ static ucs_status_t xshm_rx_map(xshm_rx_t *rx, size_t data_size)
     ucs_status_t               status;
 
     if (!xshm_rx_data_size_is_valid(data_size)) {
-        ucs_warn("xshm: refused a peer that offers %zu bytes of memory, which "
-                 "is no size of a channel",
-                 data_size);
+        xshm_complain(
+                "xshm: refused a peer that offers %zu bytes of memory, which "
+                "is no size of a channel",
+                data_size);
         return UCS_ERR_INVALID_PARAM;
     }
 
@@ -77,11 +79,12 @@ static ucs_status_t xshm_rx_map(xshm_rx_t *rx, size_t data_size)
 
     xshm_rx_read_layout(rx->mem->data, &layout);
     if (!xshm_rx_layout_is_valid(&layout, data_size)) {
-        ucs_warn("xshm: refused a peer's channel: magic 0x%x version %u ring "
-                 "%u bytes, longest message %u bytes, %u pages do not fit %zu "
-                 "bytes of memory",
-                 layout.magic, layout.version, layout.ring_size,
-                 layout.max_payload, layout.num_pages, data_size);
+        xshm_complain(
+                "xshm: refused a peer's channel: magic 0x%x version %u ring "
+                "%u bytes, longest message %u bytes, %u pages do not fit %zu "
+                "bytes of memory",
+                layout.magic, layout.version, layout.ring_size,
+                layout.max_payload, layout.num_pages, data_size);
         ops->mem_free(rx->mem);
         return UCS_ERR_INVALID_PARAM;
     }

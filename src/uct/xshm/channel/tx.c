@@ -7,6 +7,7 @@
 #include "channel.h"
 #include "../platform/fdset.h"
 #include "../service/barrier.h"
+#include "../platform/complain.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/sys/compiler.h>
@@ -159,15 +160,17 @@ void xshm_tx_fail(xshm_tx_t *tx)
 void xshm_tx_log_failure(const xshm_tx_t *tx)
 {
     if (tx->ring.violation) {
-        ucs_warn("xshm: peer %016" PRIx64 ".%u gave back room that it did not "
-                 "have: the channel is closed",
-                 tx->target.process, tx->target.iface);
+        xshm_complain("xshm: peer %016" PRIx64
+                      ".%u gave back room that it did not "
+                      "have: the channel is closed",
+                      tx->target.process, tx->target.iface);
     } else if (tx->service.reason == XSHM_REASON_VERSION) {
-        ucs_warn("xshm: peer %016" PRIx64 ".%u uses version %u of the shared "
-                 "layout, and this process version %u: install the same "
-                 "version of xshm for both",
-                 tx->target.process, tx->target.iface, tx->service.version,
-                 XSHM_ABI_VERSION);
+        xshm_complain("xshm: peer %016" PRIx64
+                      ".%u uses version %u of the shared "
+                      "layout, and this process version %u: install the same "
+                      "version of xshm for both",
+                      tx->target.process, tx->target.iface, tx->service.version,
+                      XSHM_ABI_VERSION);
     } else {
         ucs_debug("xshm: channel to peer %016" PRIx64 ".%u has ended: %s",
                   tx->target.process, tx->target.iface,

@@ -11,6 +11,7 @@
 #include "local_link.h"
 #include "local_region.h"
 #include "../fdset.h"
+#include "../complain.h"
 
 #include <ucs/debug/log.h>
 
@@ -35,6 +36,10 @@
 
 /* When to try again what was refused for lack of room or descriptors */
 #define XSHM_LOCAL_RETRY_MS 10
+
+/* Channels by which one peer may send: one to each of its target's interfaces
+ * is what it needs */
+#define XSHM_LOCAL_MAX_OFFERED 1024
 
 /* How often a request is repeated: for some seconds */
 #define XSHM_LOCAL_MAX_RETRIES 300
@@ -232,6 +237,7 @@ static void xshm_local_conn_unlink(xshm_local_conn_t *conn)
     conn->link  = NULL;
     ucs_list_del(&conn->list);
     if (link != NULL) {
+        link->num_offered -= !conn->super.is_sender;
         xshm_local_link_release(link);
     }
 }
@@ -476,9 +482,9 @@ static void xshm_local_handle_request(xshm_local_link_t      *link,
     xshm_local_conn_t *conn;
 
     if (!msg->by_sender || (xshm_local_conn_find(link, msg) != NULL)) {
-        ucs_warn("xshm: a peer's request for channel %u is malformed: its "
-                 "socket is closed",
-                 msg->channel);
+        xshm_complain("xshm: a peer's request for channel %u is malformed: its "
+                      "socket is closed",
+                      msg->channel);
         link->is_broken = 1;
         return;
     }
@@ -491,7 +497,9 @@ static void xshm_local_handle_request(xshm_local_link_t      *link,
         return;
     }
 
-    conn = xshm_local_conn_new(local, msg->channel, 0);
+    conn = (link->num_offered < XSHM_LOCAL_MAX_OFFERED) ?
+                   xshm_local_conn_new(local, msg->channel, 0) :
+                   NULL;
     if (conn == NULL) {
         xshm_local_link_send(link, XSHM_LOCAL_MSG_REFUSE, msg->channel, 0,
                              XSHM_REASON_RESOURCE);
@@ -499,6 +507,7 @@ static void xshm_local_handle_request(xshm_local_link_t      *link,
     }
 
     conn->link = link;
+    ++link->num_offered;
     ucs_list_add_tail(&link->conns, &conn->list);
     memcpy(conn->fds, fds, sizeof(conn->fds));
     fds[0] = -1;
@@ -576,9 +585,10 @@ xshm_local_handle_version(xshm_local_link_t *link, const xshm_local_msg_t *msg)
 {
     xshm_local_conn_t *conn;
 
-    ucs_warn("xshm: a peer uses version %u of the shared layout, and this "
-             "process version %u: install the same version of xshm for both",
-             msg->version, XSHM_ABI_VERSION);
+    xshm_complain(
+            "xshm: a peer uses version %u of the shared layout, and this "
+            "process version %u: install the same version of xshm for both",
+            msg->version, XSHM_ABI_VERSION);
 
     if (msg->type != XSHM_LOCAL_MSG_REFUSE) {
         xshm_local_link_send(link, XSHM_LOCAL_MSG_REFUSE, msg->channel, 0,

@@ -10,6 +10,7 @@
 #include "local_link.h"
 #include "local_region.h"
 #include "../fdset.h"
+#include "../complain.h"
 
 #include <ucs/debug/log.h>
 
@@ -26,6 +27,14 @@
 /* A peer that floods us gets its turn only */
 #define XSHM_LOCAL_MAX_MSGS_PER_TURN 64
 
+/* Messages that wait for a peer that does not read. One that lets them be more
+ * is hung up on: it will not read any of them. */
+#define XSHM_LOCAL_MAX_OUT 8192
+
+/* Connections that one process may have to us: it needs two at most, but some
+ * may be on their way to be closed */
+#define XSHM_LOCAL_MAX_LINKS 16
+
 
 /* Room for the descriptors of one message */
 typedef union xshm_local_control {
@@ -34,24 +43,27 @@ typedef union xshm_local_control {
 } xshm_local_control_t;
 
 
-/* Same user on both ends: the kernel says so, not the peer */
-static int xshm_local_link_check_user(int fd)
+/* Same user on both ends: the kernel says so, not the peer.
+ * @param [out] pid_p  Who it is; zero: a process that we cannot see. */
+static int xshm_local_link_check_user(int fd, pid_t *pid_p)
 {
     struct ucred cred;
     socklen_t    length = sizeof(cred);
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &length) != 0) {
-        ucs_warn("xshm: cannot tell the user of a peer: %m");
+        xshm_complain("xshm: cannot tell the user of a peer: %m");
         return 0;
     }
 
     if (cred.uid != geteuid()) {
-        ucs_warn("xshm: refused a peer of user %u (process %d), this is user "
-                 "%u",
-                 cred.uid, cred.pid, geteuid());
+        xshm_complain(
+                "xshm: refused a peer of user %u (process %d), this is user "
+                "%u",
+                cred.uid, cred.pid, geteuid());
         return 0;
     }
 
+    *pid_p = cred.pid;
     return 1;
 }
 
@@ -112,16 +124,46 @@ err_close_fd:
     return status;
 }
 
+/* Has a process as many connections to us as it may have? Those that cannot be
+ * told apart are not counted. */
+static int xshm_local_has_enough(const xshm_local_t *local, pid_t pid)
+{
+    unsigned           count = 0;
+    xshm_local_link_t *link;
+
+    ucs_list_for_each(link, &local->links, list) {
+        count += link->is_incoming && (link->pid == pid);
+    }
+
+    if ((pid == 0) || (count < XSHM_LOCAL_MAX_LINKS)) {
+        return 0;
+    }
+
+    xshm_complain(
+            "xshm: process %d has %u connections to this one: one more is "
+            "closed",
+            (int)pid, count);
+    return 1;
+}
+
 ucs_status_t xshm_local_link_accept(xshm_local_t *local, int fd)
 {
     xshm_local_link_t *link;
+    ucs_status_t       status;
+    pid_t              pid;
 
-    if (!xshm_local_link_check_user(fd)) {
+    if (!xshm_local_link_check_user(fd, &pid) ||
+        xshm_local_has_enough(local, pid)) {
         xshm_fdset_close(fd);
         return UCS_ERR_REJECTED;
     }
 
-    return xshm_local_link_new(local, fd, 0, 1, &link);
+    status = xshm_local_link_new(local, fd, 0, 1, &link);
+    if (status == UCS_OK) {
+        link->pid = pid;
+    }
+
+    return status;
 }
 
 /* What connect() says, as a status: no room in the peer's backlog will pass,
@@ -136,8 +178,9 @@ static ucs_status_t xshm_local_link_connect_status(uint64_t process)
     return UCS_ERR_UNREACHABLE;
 }
 
-static ucs_status_t
-xshm_local_link_open_socket(xshm_local_t *local, uint64_t process, int *fd_p)
+static ucs_status_t xshm_local_link_open_socket(xshm_local_t *local,
+                                                uint64_t process, int *fd_p,
+                                                pid_t *pid_p)
 {
     struct sockaddr_un sockaddr;
     ucs_status_t       status;
@@ -159,7 +202,7 @@ xshm_local_link_open_socket(xshm_local_t *local, uint64_t process, int *fd_p)
     }
 
     /* Anybody may have taken the name after its owner died */
-    if (!xshm_local_link_check_user(fd)) {
+    if (!xshm_local_link_check_user(fd, pid_p)) {
         status = UCS_ERR_REJECTED;
         goto err_close_fd;
     }
@@ -172,6 +215,28 @@ err_close_fd:
     return status;
 }
 
+/* Who connects says who it is, and could be anybody else of this user: a request
+ * would give it our token for the real one. Only that one listens on the
+ * socket of its name. */
+static int xshm_local_link_is_proved(xshm_local_link_t *link)
+{
+    pid_t pid;
+    int   fd;
+
+    if (link->is_proved || (link->pid == 0)) {
+        return link->is_proved;
+    }
+
+    if (xshm_local_link_open_socket(link->local, link->process, &fd, &pid) !=
+        UCS_OK) {
+        return 0;
+    }
+
+    xshm_fdset_close(fd);
+    link->is_proved = (pid == link->pid);
+    return link->is_proved;
+}
+
 static xshm_local_link_t *
 xshm_local_link_find(xshm_local_t *local, uint64_t process, int is_own)
 {
@@ -179,7 +244,8 @@ xshm_local_link_find(xshm_local_t *local, uint64_t process, int is_own)
 
     ucs_list_for_each(link, &local->links, list) {
         if ((link->process == process) && !link->is_broken &&
-            !(is_own && link->is_incoming)) {
+            (!link->is_incoming ||
+             (!is_own && xshm_local_link_is_proved(link)))) {
             return link;
         }
     }
@@ -192,6 +258,7 @@ static ucs_status_t xshm_local_link_find_or_open(xshm_local_t *local,
                                                  xshm_local_link_t **link_p)
 {
     ucs_status_t status;
+    pid_t        pid;
     int          fd;
 
     *link_p = xshm_local_link_find(local, process, is_own);
@@ -199,7 +266,7 @@ static ucs_status_t xshm_local_link_find_or_open(xshm_local_t *local,
         return UCS_OK;
     }
 
-    status = xshm_local_link_open_socket(local, process, &fd);
+    status = xshm_local_link_open_socket(local, process, &fd, &pid);
     if (status != UCS_OK) {
         return status;
     }
@@ -337,8 +404,18 @@ static void xshm_local_link_want_room(xshm_local_link_t *link, int want_room)
 static void xshm_local_link_keep(xshm_local_link_t      *link,
                                  const xshm_local_msg_t *msg, xshm_wake_t *wake)
 {
-    xshm_local_out_t *out = malloc(sizeof(*out));
+    xshm_local_out_t *out;
 
+    if (link->num_out == XSHM_LOCAL_MAX_OUT) {
+        xshm_complain("xshm: process %016" PRIx64
+                      " does not read its messages: "
+                      "%u wait for it, and its socket is closed",
+                      link->process, link->num_out);
+        link->is_broken = 1;
+        return;
+    }
+
+    out = malloc(sizeof(*out));
     if (out == NULL) {
         ucs_error("xshm: cannot allocate %zu bytes for a message to a peer",
                   sizeof(*out));
@@ -352,6 +429,7 @@ static void xshm_local_link_keep(xshm_local_link_t      *link,
         xshm_local_wake_get(wake);
     }
     ucs_queue_push(&link->out, &out->elem);
+    ++link->num_out;
     xshm_local_link_want_room(link, 1);
 }
 
@@ -376,7 +454,7 @@ static ucs_status_t xshm_local_link_write_out(xshm_local_link_t      *link,
         return xshm_local_link_write(link, msg, NULL, 0);
     }
 
-    fd = xshm_local_wake_fd(wake);
+    fd = xshm_local_wake_peer_fd(wake);
     return xshm_local_link_write(link, msg, &fd, 1);
 }
 
@@ -457,6 +535,7 @@ void xshm_local_link_flush(xshm_local_link_t *link)
         }
 
         ucs_queue_pull_non_empty(&link->out);
+        --link->num_out;
         xshm_local_out_free(out);
     }
 
@@ -529,9 +608,10 @@ xshm_local_link_read(xshm_local_link_t *link, xshm_local_msg_t *msg, int *fds)
     }
 
     if (!xshm_local_msg_is_valid(msg, length)) {
-        ucs_warn("xshm: a peer sent %zd bytes that are no message of ours: "
-                 "its socket is closed",
-                 length);
+        xshm_complain(
+                "xshm: a peer sent %zd bytes that are no message of ours: "
+                "its socket is closed",
+                length);
         xshm_local_close_fds(fds);
         return UCS_ERR_INVALID_PARAM;
     }

@@ -31,16 +31,21 @@ typedef struct xshm_local_out {
 
 
 typedef struct xshm_local_link {
-    ucs_list_link_t  list;  /**< In xshm_local_t::links */
-    ucs_list_link_t  conns; /**< Of xshm_local_conn_t */
-    ucs_queue_head_t out;   /**< Of xshm_local_out_t */
-    ucs_list_link_t  bells; /**< What the other side can be woken by */
-    ucs_list_link_t  asks;  /**< Regions that were asked for */
-    ucs_list_link_t  views; /**< Of xshm_local_view_t: what is mapped */
+    ucs_list_link_t  list;        /**< In xshm_local_t::links */
+    ucs_list_link_t  conns;       /**< Of xshm_local_conn_t */
+    ucs_queue_head_t out;         /**< Of xshm_local_out_t */
+    unsigned         num_out;     /**< Of them */
+    unsigned         num_offered; /**< Channels that the other side sends by */
+    ucs_list_link_t  bells;       /**< What the other side can be woken by */
+    ucs_list_link_t  asks;        /**< Regions that were asked for */
+    ucs_list_link_t  views;       /**< Of xshm_local_view_t: what is mapped */
     xshm_local_t    *local;
     uint64_t         process; /**< Who is on the other side, or zero */
     int              fd;
+    pid_t            pid;         /**< Incoming: who it is, says the kernel */
     int              is_incoming; /**< The other side has connected */
+    int              is_proved;   /**< Incoming: it is the process that it says
+                                       to be */
     int              is_polled;   /**< Waits for room in the socket */
     int              is_broken;   /**< To be closed at the next occasion */
 } xshm_local_link_t;

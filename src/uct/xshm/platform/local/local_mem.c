@@ -9,6 +9,7 @@
 
 #include "local_wire.h"
 #include "../fdset.h"
+#include "../complain.h"
 
 #include <ucs/debug/log.h>
 
@@ -209,19 +210,20 @@ int xshm_local_memfd_check(int fd, size_t size, int seals)
 
     have = fcntl(fd, F_GET_SEALS);
     if ((have < 0) || ((have & seals) != seals)) {
-        ucs_warn("xshm: refused a peer's memory: seals are 0x%x, and 0x%x are "
-                 "needed",
-                 have, seals);
+        xshm_complain(
+                "xshm: refused a peer's memory: seals are 0x%x, and 0x%x are "
+                "needed",
+                have, seals);
         return 0;
     }
 
     if ((fstat(fd, &st) != 0) || (st.st_size < 0) ||
         ((size_t)st.st_size != size) ||
         (((size_t)st.st_blocks * XSHM_LOCAL_BLOCK_SIZE) < size)) {
-        ucs_warn("xshm: refused a peer's memory: it has %zu bytes (%zu "
-                 "allocated), and %zu were announced",
-                 (size_t)st.st_size,
-                 (size_t)st.st_blocks * XSHM_LOCAL_BLOCK_SIZE, size);
+        xshm_complain("xshm: refused a peer's memory: it has %zu bytes (%zu "
+                      "allocated), and %zu were announced",
+                      (size_t)st.st_size,
+                      (size_t)st.st_blocks * XSHM_LOCAL_BLOCK_SIZE, size);
         return 0;
     }
 

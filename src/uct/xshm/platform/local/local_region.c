@@ -9,6 +9,7 @@
 
 #include "local_region.h"
 #include "../fdset.h"
+#include "../complain.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/sys/compiler.h>
@@ -287,8 +288,9 @@ static void xshm_local_handle_region(xshm_local_link_t      *link,
     int                is_mapped;
 
     if (ask == NULL) {
-        ucs_warn("xshm: a peer gives memory that nobody has asked for: its "
-                 "socket is closed");
+        xshm_complain(
+                "xshm: a peer gives memory that nobody has asked for: its "
+                "socket is closed");
         link->is_broken = 1;
         return;
     }

@@ -10,22 +10,25 @@
 #include "local_wake.h"
 #include "local_link.h"
 #include "../fdset.h"
+#include "../complain.h"
 
 #include <ucs/debug/log.h>
 
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 
-/* What /proc/self/fd says of an event descriptor */
-#define XSHM_LOCAL_EVENTFD_NAME "anon_inode:[eventfd]"
+/* Notifications that are taken at a time: the rest is still there then */
+#define XSHM_LOCAL_MAX_DRAIN 64
 
+/*
+ * A pair of sockets, and not an event descriptor: its flags belong to whoever
+ * has it, so that a peer could let those block who notify it. Of a socket, who
+ * sends says that it does not wait.
+ */
 struct xshm_wake {
     int      fd;
+    int      peer_fd; /* What peers are given */
     uint32_t number;
     unsigned refs;
 };
@@ -36,6 +39,7 @@ xshm_local_wake_open(xshm_platform_t *platform, xshm_wake_t **wake_p)
 {
     xshm_local_t *local = (xshm_local_t *)platform;
     xshm_wake_t  *wake;
+    int           fds[2];
 
     wake = calloc(1, sizeof(*wake));
     if (wake == NULL) {
@@ -44,18 +48,19 @@ xshm_local_wake_open(xshm_platform_t *platform, xshm_wake_t **wake_p)
         return UCS_ERR_NO_MEMORY;
     }
 
-    wake->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (wake->fd < 0) {
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
+                   fds) != 0) {
         ucs_error("xshm: cannot open a descriptor to be woken by: %m. If there "
                   "are too many open files, raise ulimit -n");
         free(wake);
         return UCS_ERR_IO_ERROR;
     }
 
-    xshm_fdset_add(wake->fd);
-    wake->refs   = 1;
-    wake->number = __atomic_add_fetch(&local->next_wake, 1, __ATOMIC_RELAXED);
-    *wake_p      = wake;
+    wake->fd      = xshm_fdset_add(fds[0]);
+    wake->peer_fd = xshm_fdset_add(fds[1]);
+    wake->refs    = 1;
+    wake->number  = __atomic_add_fetch(&local->next_wake, 1, __ATOMIC_RELAXED);
+    *wake_p       = wake;
     return UCS_OK;
 }
 
@@ -64,11 +69,23 @@ int xshm_local_wake_fd(const xshm_wake_t *wake)
     return wake->fd;
 }
 
+int xshm_local_wake_peer_fd(const xshm_wake_t *wake)
+{
+    return wake->peer_fd;
+}
+
 int xshm_local_wake_drain(xshm_wake_t *wake)
 {
-    uint64_t count;
+    char byte;
+    int  i;
 
-    return read(wake->fd, &count, sizeof(count)) == sizeof(count);
+    for (i = 0; i < XSHM_LOCAL_MAX_DRAIN; ++i) {
+        if (recv(wake->fd, &byte, sizeof(byte), MSG_DONTWAIT) < 0) {
+            break;
+        }
+    }
+
+    return i > 0;
 }
 
 uint32_t xshm_local_wake_number(const xshm_wake_t *wake)
@@ -87,35 +104,27 @@ void xshm_local_wake_put(xshm_wake_t *wake)
         return;
     }
 
+    xshm_fdset_close(wake->peer_fd);
     xshm_fdset_close(wake->fd);
     free(wake);
 }
 
-/* To write to anything else could block, or do harm */
-static int xshm_local_bell_is_eventfd(int fd)
-{
-    char    path[sizeof("/proc/self/fd/") + (3 * sizeof(fd))];
-    char    name[sizeof(XSHM_LOCAL_EVENTFD_NAME)];
-    ssize_t length;
-
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    length = readlink(path, name, sizeof(name));
-    return (length == sizeof(XSHM_LOCAL_EVENTFD_NAME) - 1) &&
-           !memcmp(name, XSHM_LOCAL_EVENTFD_NAME, (size_t)length);
-}
-
+/* To send to anything else could leave this machine */
 static int xshm_local_bell_is_valid(int fd)
 {
-    int flags;
+    int       domain = 0;
+    int       type   = 0;
+    socklen_t length = sizeof(int);
 
-    if (!xshm_local_bell_is_eventfd(fd)) {
-        ucs_warn("xshm: a peer wants to be woken by a descriptor that is no "
-                 "eventfd: it is not woken");
+    if ((getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0) ||
+        (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0) ||
+        (domain != AF_UNIX) || (type != SOCK_DGRAM)) {
+        xshm_complain("xshm: a peer wants to be woken by a descriptor that is "
+                      "no socket for it: it is not woken");
         return 0;
     }
 
-    flags = fcntl(fd, F_GETFL);
-    return (flags >= 0) && (fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
+    return 1;
 }
 
 static xshm_local_bell_t *
@@ -184,8 +193,8 @@ void xshm_local_bells_forget(ucs_list_link_t *bells)
 
 void xshm_local_bell_ring(const xshm_local_bell_t *bell)
 {
-    const uint64_t one = 1;
+    const char byte = 0;
 
-    /* EAGAIN: the counter is full, so the peer wakes in any case */
-    (void)!write(bell->fd, &one, sizeof(one));
+    /* EAGAIN: it has notifications that it has not taken */
+    (void)!send(bell->fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_NOSIGNAL);
 }

@@ -11,9 +11,9 @@
 #include <ucs/datastruct/list.h>
 
 /**
- * How processes on one kernel wake each other: an interface has an event
- * descriptor (eventfd), its wake; each peer that shall wake it gets a copy of
- * the descriptor, its bell.
+ * How processes on one kernel wake each other: an interface has a pair of
+ * sockets, its wake; each peer that shall wake it gets a copy of one of them,
+ * its bell.
  *
  * Threads: bells belong to the service thread, but for ringing.
  */
@@ -34,6 +34,9 @@ xshm_local_wake_open(xshm_platform_t *platform, xshm_wake_t **wake_p);
 
 /** See xshm_platform_ops_t::wake_fd */
 int xshm_local_wake_fd(const xshm_wake_t *wake);
+
+/** What peers are given */
+int xshm_local_wake_peer_fd(const xshm_wake_t *wake);
 
 /** See xshm_platform_ops_t::wake_drain */
 int xshm_local_wake_drain(xshm_wake_t *wake);

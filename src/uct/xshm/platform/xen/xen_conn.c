@@ -4,6 +4,7 @@
  */
 
 #include "xen_wake.h"
+#include "../complain.h"
 
 #include <ucs/debug/log.h>
 
@@ -489,16 +490,17 @@ static void xshm_xen_handle_ask(xshm_xen_t *xen, const xshm_xen_path_t *path,
     xshm_xen_ask_t ask;
 
     if (!xshm_xen_ask_parse(value, &ask)) {
-        ucs_warn("xshm: ignored a request of domain %u that is malformed",
-                 path->domid);
+        xshm_complain("xshm: ignored a request of domain %u that is malformed",
+                      path->domid);
         return;
     }
 
     if (ask.version != XSHM_ABI_VERSION) {
-        ucs_warn("xshm: domain %u uses version %u of the shared layout, and "
-                 "this process version %u: install the same version of xshm "
-                 "in both",
-                 path->domid, ask.version, XSHM_ABI_VERSION);
+        xshm_complain(
+                "xshm: domain %u uses version %u of the shared layout, and "
+                "this process version %u: install the same version of xshm "
+                "in both",
+                path->domid, ask.version, XSHM_ABI_VERSION);
         xshm_xen_write_refusal(xen, path->domid, path->name,
                                XSHM_REASON_VERSION);
         return;

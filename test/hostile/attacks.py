@@ -1,0 +1,346 @@
+#!/usr/bin/env python3
+#
+# A hostile peer (hostile.c) attacks a victim, an agent (test/functional/uct_agent.c)
+# that exchanges messages with a good peer at the same time. After each attack that
+# goes on, with its data right; in the end the victim has grown by nothing, and has
+# written few lines. Prints "ok NAME" or "not ok NAME" for each attack, and lines
+# with "#"; the scripts beside this file and test/lab/hostile make TAP of it.
+#
+#   attacks.py [--device DEVICE] [--guests VICTIM HOSTILE GOOD] [--only NAME...]
+#
+# See file LICENSE for terms.
+
+import argparse
+import os
+import re
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)),
+                                '..', 'lab'))
+from peers import (Agent, BUILD, Failed, INSTALL, Lab, XENLAB, await_count,
+                   expect, say)  # noqa: E402
+
+HOSTILE = os.path.join(BUILD, 'test', 'hostile', 'hostile')
+LIBRARY = os.environ.get('XSHM_TEST_PRELOAD', os.path.join(
+    INSTALL, 'lib', 'ucx', 'libuct_xshm.so.0'))
+AGENT = os.path.join(BUILD, 'test', 'functional', 'uct_agent')
+LIFE = 1800
+# Seconds of traffic beside each attack: it may last longer
+TRAFFIC = 1
+PATIENCE = 240
+MANY = 10**12
+# What the victim may have more in the end: its memory, and lines in its log. A
+# leak of anything that is attacked would be a multiple.
+MORE_RESIDENT = 16 * 1024 * 1024
+# A line of each kind may be repeated this often in the run (service/complain.h)
+MAX_LINES = 250
+MEMORY = 5000
+SECRET = 'c0ffee11deadbeef5ec2e7bad5eedc0d'
+
+
+class Site(Lab):
+    """Where victim, hostile and good peer are."""
+
+    def __init__(self, device, guests):
+        super().__init__(device, guests)
+        if self.is_local:
+            self.guests = ['here'] * 3
+
+    def command(self, guest, user, settings, device):
+        if settings and settings[0] == 'hostile':
+            command = [HOSTILE, '-d', device]
+            # Whoever owns a machine may do what it likes there
+            user = 'root'
+        else:
+            command = ['env', f'LD_PRELOAD={LIBRARY}',
+                       'UCX_LOG_FILE=stderr', 'UCX_LOG_LEVEL=warn',
+                       *settings, AGENT, '-d', device]
+        if self.is_local:
+            return command
+        return [XENLAB, 'exec', '--timeout', str(LIFE), '--user', user, guest,
+                '--', *command]
+
+
+class Scene:
+    """A victim with a good peer: messages go both ways."""
+
+    def __init__(self, site):
+        self.site = site
+        self.victim = site.start(0, ['UCX_XSHM_STATS=n'])
+        self.good = site.start(2)
+        self.address, = self.victim.open()
+        self.good_address, = self.good.open()
+        self.good.ask('connect', 'v', self.address)
+        self.victim.ask('connect', 'g', self.good_address)
+        self.to_good = self.to_victim = 0
+        self.talk()
+        self.pid = self.victim.ask('pid')
+
+    def talk(self):
+        """Some messages of all kinds, both ways, checked."""
+        for mode, size in (('short', 8), ('short', 1000), ('bcopy', 5000)):
+            for sender, name in ((self.good, 'v'), (self.victim, 'g')):
+                sender.ask('send', name, mode, 20, size)
+                sender.ask('flush', name)
+            self.to_victim += 20
+            self.to_good += 20
+        self.received(self.victim, self.to_victim)
+        self.received(self.good, self.to_good)
+
+    def neighbour(self):
+        """An address on the hostile peer's machine."""
+        if self.site.is_local:
+            return self.good_address
+        agent = self.site.start(1)
+        address, = agent.open()
+        agent.end()
+        self.site.agents.remove(agent)
+        return address
+
+    @staticmethod
+    def received(agent, count):
+        expect('messages received, and bad ones', f'{count} 0',
+               agent.ask('wait', count, PATIENCE))
+
+    def start_traffic(self):
+        self.victim.tell('wait', MANY, TRAFFIC)
+        self.good.tell('stream', 'v', TRAFFIC)
+
+    def end_traffic(self):
+        """Messages a second that the good peer could send."""
+        self.victim.accept()
+        count, status = self.good.accept().split(' ', 1)
+        # The last one may have found no room when the time was over
+        check(status in ('Success', 'Operation timed out'),
+              f'the good peer: {status}')
+        self.to_victim += int(count)
+        self.talk()
+        return int(count) / TRAFFIC
+
+    def resident(self):
+        text = self.shell(f'grep VmRSS /proc/{self.pid}/status')
+        return int(text.split()[1]) * 1024
+
+    def shell(self, command):
+        return self.victim.ask('shell', command)
+
+    def lines(self):
+        return [line for line in self.victim.log().splitlines()
+                if re.search(r' (WARN|ERROR|FATAL) |ioctl|xengnttab|xencall',
+                             line)]
+
+
+def attacker(site):
+    agent = site.start(1, ['hostile'])
+    return agent
+
+
+def simple(name, line=None):
+    """An attack that the hostile program does alone."""
+    def run(scene, hostile):
+        return hostile.ask('attack', name, scene.address)
+    return run, line
+
+
+def rma(scene, hostile):
+    key = scene.memory_key
+    answer = hostile.ask('attack', 'rma', scene.address, key)
+    return answer
+
+
+def after_rma(scene, hostile):
+    expect('memory is as it was', '1', scene.victim.ask('intact'))
+    expect('a right one', 'refused 0',
+           hostile.ask('attack', 'rma-right', scene.address, scene.memory_key))
+    scene.victim.ask('forget')
+    expect('one with a stale key', 'refused 1',
+           hostile.ask('attack', 'rma-right', scene.address, scene.memory_key))
+
+
+def receipt(name, count=1):
+    """The victim sends to the hostile peer, which does not play by the rules."""
+    def run(scene, hostile):
+        address = hostile.ask('listen', scene.neighbour(), scene.address)
+        hostile.tell('receive', name, count)
+        for _ in range(count):
+            scene.victim.ask('connect', 'h', address)
+            scene.victim.tell('stream', 'h', 1)
+            scene.victim.answer()
+            scene.victim.ask('disconnect', 'h')
+        return hostile.accept()
+    return run, None
+
+
+def impostor(scene, hostile):
+    """Somebody says to be a process that the victim wants to connect to."""
+    friend = scene.site.start(2)
+    address, = friend.open()
+    process = bytes.fromhex(address.split(':')[1])[1:9][::-1].hex()
+    answer = hostile.ask('attack', 'impostor', scene.address, process)
+    scene.victim.ask('connect', 'f', address)
+    scene.victim.ask('send', 'f', 'short', 10, 8)
+    scene.victim.ask('flush', 'f')
+    Scene.received(friend, 10)
+    scene.victim.ask('disconnect', 'f')
+    friend.end()
+    scene.site.agents.remove(friend)
+    return answer
+
+
+def given_pages(scene, hostile):
+    """Over and over, so that what is used again is looked at, too."""
+    address = hostile.ask('listen', scene.neighbour(), scene.address)
+    hostile.tell('receive', 'look', 5)
+    for _ in range(5):
+        scene.victim.ask('connect', 'h', address)
+        scene.victim.ask('send', 'h', 'short', 1, 100)
+        scene.victim.ask('flush', 'h')
+        scene.victim.ask('disconnect', 'h')
+    return hostile.accept()
+
+
+# name: text, function, what the victim must have said
+RULE = 'which cannot be: the channel is closed'
+COMMON = {
+    'types': ('records of unknown types', *simple('types', RULE)),
+    'lengths': ('wrong lengths', *simple('lengths', RULE)),
+    'ids': ('wrong ids', *simple('ids', RULE)),
+    'wrap-at-start': ('WRAP at the start of the ring',
+                      *simple('wrap-at-start', RULE)),
+    'close-size': ('CLOSE with a size', *simple('close-size', RULE)),
+    'wrap-loop': ('a lap around the ring in one line, for ever',
+                  *simple('wrap-loop', RULE)),
+    'moving-headers': ('headers that change while they are read',
+                       *simple('moving-headers', RULE)),
+    'random-lines': ('a ring full of anything, laps at random',
+                     *simple('random-lines', RULE)),
+    'layout': ('wrong layouts', *simple('layout', 'refused a peer')),
+    'wake-lines': ('lines for waking up at random, and a flood of them',
+                   *simple('wake-lines')),
+    'live': ('a sender that lives and dies, over and over', *simple('live')),
+    'wrong-token': ('a flood of requests with wrong tokens',
+                    *simple('wrong-token')),
+    'half': ('half set-ups', *simple('half')),
+    'rma': ('wrong operations on memory, with a right key', rma, None),
+    'ahead': ('credits that run ahead', *receipt('ahead')),
+    'backwards': ('credits that run backwards', *receipt('backwards')),
+    'write-all': ('a return page full of anything', *receipt('write-all')),
+    'never-read': ('a receiver that never reads', *receipt('never-read')),
+    'zero': ('pages given to a peer are zero but for what was sent to it',
+             given_pages, None)}
+LOCAL = {
+    'garbage': ('packets that are no messages',
+                *simple('garbage', 'no message of ours')),
+    'socket-types': ('messages of wrong types and sides',
+                     *simple('socket-types', 'is malformed')),
+    'versions': ('a flood of other versions', *simple('versions', 'version')),
+    'memory': ('memory that could be taken away',
+               *simple('memory', "refused a peer's memory")),
+    'sizes': ('wrong sizes of memory', *simple('sizes', 'no size of a channel')),
+    'shrink': ('memory that is taken away later', *simple('shrink', RULE)),
+    'replay': ('replayed requests', *simple('replay', 'is malformed')),
+    'unread': ('a flood of requests whose answers nobody reads',
+               *simple('unread')),
+    'many': ('more channels than there may be', *simple('many')),
+    'connections': ('connections that say nothing', *simple('connections')),
+    'bells': ('descriptors that nobody can be woken by', *simple('bells')),
+    'blocking-bell': ('a descriptor that would block who notifies',
+                      *simple('blocking-bell')),
+    'impostor': ('a peer under the name of another one', impostor, None)}
+XEN = {
+    'values': ('nodes with malformed values', *simple('values', 'is malformed')),
+    'names': ('nodes with wrong names', *simple('names')),
+    'grefs': ('pages that were not granted', *simple('grefs')),
+    'num-pages': ('wrong numbers of pages', *simple('num-pages')),
+    'moving-refs': ('references that change while they are read',
+                    *simple('moving-refs')),
+    'replay': ('replayed requests', *simple('replay')),
+    'refusals': ('a flood of requests that stay', *simple('refusals'))}
+
+
+def check(condition, text):
+    if not condition:
+        raise Failed(text)
+
+
+def run(scene, name, text, attack, line):
+    start = time.monotonic()
+    hostile = attacker(scene.site)
+    before = len(scene.lines())
+    error = None
+    try:
+        if name == 'rma':
+            scene.memory_key = scene.victim.ask('memory', MEMORY)
+        told = attack_with_traffic(scene, hostile, attack)
+        if name == 'rma':
+            after_rma(scene, hostile)
+        if line is not None:
+            # Of many lines of a kind only the first ones are written
+            check(any(line in each for each in scene.lines()),
+                  f'the victim does not say "{line}"')
+    except (Failed, BrokenPipeError) as failure:
+        error = failure
+    hostile.drop()
+    scene.site.agents.remove(hostile)
+    print(f'{"ok" if error is None else "not ok"} {text}', flush=True)
+    if error is None:
+        say(f'{told}; {len(scene.lines()) - before} lines; '
+            f'{time.monotonic() - start:.1f} s')
+    else:
+        say(error)
+        say(hostile.log())
+        say('\n'.join(scene.victim.log().splitlines()[-40:]))
+
+
+# The victim does one thing at a time: it cannot stream to the hostile peer while
+# it waits for the good one
+RECEIPTS = ('ahead', 'backwards', 'write-all', 'never-read', 'zero', 'impostor',
+            'lie')
+
+
+def attack_with_traffic(scene, hostile, attack):
+    attacks = {**COMMON, **LOCAL, **XEN}
+    if attack in [attacks[name][1] for name in RECEIPTS if name in attacks]:
+        told = attack(scene, hostile)
+        scene.talk()
+        return told
+    scene.start_traffic()
+    told = attack(scene, hostile)
+    return f'{told}; {scene.end_traffic():.0f} messages/s beside it'
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--device', default='local')
+    parser.add_argument('--guests', nargs='*', default=[])
+    parser.add_argument('--only', nargs='*', default=[])
+    options = parser.parse_args()
+    site = Site(options.device, options.guests)
+    attacks = {**COMMON, **(LOCAL if site.is_local else XEN)}
+    scene = Scene(site)
+    scene.start_traffic()
+    say(f'without an attack: {scene.end_traffic():.0f} messages/s')
+    counts = scene.victim.ask('count')
+    resident = None
+    for name in options.only or attacks:
+        run(scene, name, *attacks[name])
+        resident = resident or scene.resident()
+    try:
+        await_count(scene.victim, counts)
+        grown = scene.resident() - resident
+        say(f'the victim has grown by {grown // 1024} KiB, and has written '
+            f'{len(scene.lines())} lines')
+        check(grown <= MORE_RESIDENT, 'it has grown')
+        check(len(scene.lines()) <= MAX_LINES, 'it has written too much')
+        scene.talk()
+        site.end_agents()
+        print('ok the victim has not grown, nor its log')
+    except Failed as failure:
+        print('not ok the victim has not grown, nor its log')
+        say(failure)
+    site.drop_agents()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,879 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * hostile: attacks a live process that uses xshm. One command a line on its
+ * standard input, one answer a line: "ok ...", what was done and what the victim
+ * was seen to do; or "error ...", and it ends.
+ *
+ *   hostile -d DEVICE
+ *
+ *   attack NAME ADDRESS [ARGUMENT]  ADDRESS is the victim's; see hostile_attacks
+ *   listen ADDRESS VICTIM           be somebody that the victim can connect to, on
+ *                                   the machine of that address; "ok ADDRESS"
+ *   receive NAME COUNT              take so many of the victim's channels, and
+ *                                   misbehave; see hostile_receipts
+ *   look HEX                        "ok N": how often do these bytes stand in
+ *                                   what is still mapped of the victim's?
+ *   shell COMMAND                   "ok OUTPUT", its lines joined by blanks
+ */
+
+#define _GNU_SOURCE
+
+#include "hostile.h"
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define HOSTILE_LINE_MAX  4096
+#define HOSTILE_SECONDS   0.7 /* Of an attack that has no other end */
+#define HOSTILE_MAX_KEPT  4096
+#define HOSTILE_NUM_LINES (XSHM_ABI_RING_MIN_SIZE / XSHM_ABI_LINE_SIZE)
+
+const hostile_device_t *hostile_device = &hostile_local;
+const char             *hostile_argument;
+
+static hostile_address_t hostile_own;
+
+/* The victim's pages that we never unmap */
+static struct {
+    const uint8_t *bytes;
+    size_t         size;
+} hostile_kept[HOSTILE_MAX_KEPT];
+static unsigned hostile_num_kept;
+
+
+void hostile_fail(const char *fmt, ...)
+{
+    va_list ap;
+
+    printf("error ");
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+    printf("\n");
+    fflush(stdout);
+    _exit(EXIT_FAILURE);
+}
+
+void hostile_say(const char *fmt, ...)
+{
+    va_list ap;
+
+    printf("ok ");
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+    printf("\n");
+}
+
+double hostile_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + ((double)now.tv_nsec * 1e-9);
+}
+
+/* The same each time, so that what was found is found again */
+uint64_t hostile_random(void)
+{
+    static __thread uint64_t state = 0x9e3779b97f4a7c15ull;
+
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+void hostile_sleep_ms(unsigned milliseconds)
+{
+    usleep(milliseconds * 1000);
+}
+
+void hostile_fill_layout(hostile_channel_t *channel)
+{
+    xshm_abi_data_t *data = channel->data;
+
+    data->magic       = XSHM_ABI_MAGIC;
+    data->version     = XSHM_ABI_VERSION;
+    data->ring_size   = (uint32_t)(channel->data_size - XSHM_ABI_RING_OFFSET);
+    data->max_payload = XSHM_ABI_LINE_SIZE;
+    data->num_pages   = (uint32_t)(channel->data_size / XSHM_ABI_PAGE_SIZE);
+    data->live        = 1;
+}
+
+static void
+hostile_alloc(hostile_channel_t *channel, const hostile_address_t *victim)
+{
+    memset(channel, 0, sizeof(*channel));
+    channel->is_sender = 1;
+    hostile_device->alloc(channel, victim, XSHM_ABI_RING_MIN_SIZE);
+}
+
+void hostile_expect_answer(hostile_channel_t       *channel,
+                           const hostile_address_t *victim, int wanted)
+{
+    int answer;
+
+    hostile_device->ask(channel, victim);
+    answer = hostile_device->answer(channel, HOSTILE_PATIENCE);
+    if (answer != wanted) {
+        hostile_fail("the answer to a request is %d, and not %d", answer,
+                     wanted);
+    }
+
+    if (wanted != HOSTILE_ACCEPTED) {
+        hostile_device->end(channel);
+    }
+}
+
+void hostile_open(hostile_channel_t *channel, const hostile_address_t *victim)
+{
+    hostile_alloc(channel, victim);
+    hostile_expect_answer(channel, victim, HOSTILE_ACCEPTED);
+}
+
+void hostile_expect_end(hostile_channel_t *channel)
+{
+    double deadline = hostile_now() + HOSTILE_PATIENCE;
+
+    while (!hostile_device->is_ended(channel)) {
+        if (hostile_now() > deadline) {
+            hostile_fail("the victim keeps the channel");
+        }
+        hostile_sleep_ms(1);
+    }
+
+    hostile_device->end(channel);
+}
+
+static uint8_t *hostile_line(hostile_channel_t *channel, unsigned index)
+{
+    return (uint8_t *)channel->data + XSHM_ABI_RING_OFFSET +
+           (index * XSHM_ABI_LINE_SIZE);
+}
+
+static uint64_t
+hostile_header(unsigned type, unsigned id, uint32_t size, unsigned lap)
+{
+    xshm_abi_record_t record = {{.size = size,
+                                 .type = (uint8_t)type,
+                                 .id   = (uint8_t)id,
+                                 .lap  = (uint16_t)lap}};
+
+    return record.word;
+}
+
+static void
+hostile_publish(hostile_channel_t *channel, unsigned index, uint64_t header)
+{
+    __atomic_store_n((uint64_t *)hostile_line(channel, index), header,
+                     __ATOMIC_RELEASE);
+}
+
+/* One header in the first line, which the victim must not stand */
+static void hostile_bad_header(const hostile_address_t *victim, uint64_t header)
+{
+    hostile_channel_t channel;
+
+    hostile_open(&channel, victim);
+    hostile_publish(&channel, 0, header);
+    hostile_expect_end(&channel);
+}
+
+static void hostile_types(const hostile_address_t *victim)
+{
+    unsigned type;
+
+    for (type = XSHM_RECORD_ATOMIC + 1; type < 256; type += 31) {
+        hostile_bad_header(victim, hostile_header(type, 0, 8, 1));
+    }
+    hostile_bad_header(victim, hostile_header(0, 0, 8, 1));
+    hostile_say("9 channels were ended");
+}
+
+static void hostile_lengths(const hostile_address_t *victim)
+{
+    static const uint32_t sizes[] = {XSHM_ABI_LINE_SIZE + 1,
+                                     XSHM_ABI_RING_MIN_SIZE,
+                                     XSHM_ABI_RING_MIN_SIZE - 7,
+                                     INT32_MAX,
+                                     UINT32_MAX - 7,
+                                     UINT32_MAX};
+    unsigned              i;
+
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); ++i) {
+        hostile_bad_header(victim,
+                           hostile_header(XSHM_RECORD_AM, 0, sizes[i], 1));
+        hostile_bad_header(victim,
+                           hostile_header(XSHM_RECORD_PUT, 0, sizes[i], 1));
+    }
+    hostile_say("12 channels were ended");
+}
+
+static void hostile_ids(const hostile_address_t *victim)
+{
+    hostile_bad_header(victim, hostile_header(XSHM_RECORD_AM, 32, 8, 1));
+    hostile_bad_header(victim, hostile_header(XSHM_RECORD_AM, 255, 8, 1));
+    hostile_say("2 channels were ended");
+}
+
+static void hostile_wrap_at_start(const hostile_address_t *victim)
+{
+    hostile_bad_header(victim, hostile_header(XSHM_RECORD_WRAP, 0, 0, 1));
+    hostile_say("the channel was ended");
+}
+
+static void hostile_close_size(const hostile_address_t *victim)
+{
+    hostile_bad_header(victim, hostile_header(XSHM_RECORD_CLOSE, 0, 8, 1));
+    hostile_say("the channel was ended");
+}
+
+/* A record, and a WRAP behind it, over and over: all laps in one line */
+static void hostile_wrap_loop(const hostile_address_t *victim)
+{
+    double            deadline = hostile_now() + HOSTILE_SECONDS;
+    unsigned          lap      = 1;
+    uint64_t          laps     = 0;
+    hostile_channel_t channel;
+
+    hostile_open(&channel, victim);
+    while (hostile_now() < deadline) {
+        hostile_publish(&channel, 1,
+                        hostile_header(XSHM_RECORD_WRAP, 0, 0, lap));
+        hostile_publish(&channel, 0, hostile_header(XSHM_RECORD_AM, 0, 0, lap));
+        while ((__atomic_load_n(&channel.ret->consumed, __ATOMIC_ACQUIRE) <
+                (uint32_t)((laps + 1) * HOSTILE_NUM_LINES)) &&
+               (hostile_now() < deadline)) {
+        }
+        lap = (lap == XSHM_ABI_LAP_MAX) ? 1 : (lap + 1);
+        ++laps;
+    }
+
+    hostile_publish(&channel, 0, hostile_header(99, 0, 0, lap));
+    hostile_publish(&channel, 0, hostile_header(99, 0, 0, lap - 1));
+    hostile_device->end(&channel);
+    if (laps < 10) {
+        hostile_fail("the victim has followed %" PRIu64 " laps only", laps);
+    }
+    hostile_say("%" PRIu64 " laps", laps);
+}
+
+/* Headers that are right when they are checked, and not when they are used:
+ * whatever stands there is read once */
+static void hostile_moving_headers(const hostile_address_t *victim)
+{
+    unsigned          rounds   = 0;
+    double            deadline = hostile_now() + HOSTILE_SECONDS;
+    hostile_channel_t channel;
+    uint32_t          i;
+
+    while ((rounds < 5) || (hostile_now() < deadline)) {
+        hostile_open(&channel, victim);
+        for (i = 0; !hostile_device->is_ended(&channel) && (i < 20000); ++i) {
+            hostile_publish(&channel, i % HOSTILE_NUM_LINES,
+                            hostile_header(XSHM_RECORD_AM, 0, 56, 1));
+            hostile_publish(&channel, i % HOSTILE_NUM_LINES,
+                            hostile_header(XSHM_RECORD_AM, 0, UINT32_MAX, 1));
+        }
+        hostile_publish(&channel, 0, hostile_random());
+        hostile_device->end(&channel);
+        ++rounds;
+    }
+    hostile_say("%u channels", rounds);
+}
+
+/* All lines at random, all the time */
+static void hostile_random_lines(const hostile_address_t *victim)
+{
+    double            deadline = hostile_now() + HOSTILE_SECONDS;
+    unsigned          rounds   = 0, i;
+    hostile_channel_t channel;
+
+    while ((rounds < 5) || (hostile_now() < deadline)) {
+        hostile_open(&channel, victim);
+        for (i = 0; !hostile_device->is_ended(&channel) && (i < 100000); ++i) {
+            hostile_publish(&channel, i % HOSTILE_NUM_LINES,
+                            (hostile_random() & 0x000307070000003full) |
+                                    ((uint64_t)(1 + (i / 1000)) << 48));
+        }
+        hostile_device->end(&channel);
+        ++rounds;
+    }
+    hostile_say("%u channels", rounds);
+}
+
+/* One word of the first line is wrong */
+static void hostile_bad_layout(const hostile_address_t *victim, size_t offset,
+                               uint32_t value)
+{
+    hostile_channel_t channel;
+
+    hostile_alloc(&channel, victim);
+    *(uint32_t *)((uint8_t *)channel.data + offset) = value;
+    hostile_expect_answer(&channel, victim, HOSTILE_INVALID);
+}
+
+static void hostile_layout(const hostile_address_t *victim)
+{
+    static const uint32_t values[] = {0,    1,         63,        2048,
+                                      4097, INT32_MAX, UINT32_MAX};
+    unsigned              i;
+
+    for (i = 0; i < sizeof(values) / sizeof(values[0]); ++i) {
+        hostile_bad_layout(victim, offsetof(xshm_abi_data_t, magic), values[i]);
+        hostile_bad_layout(victim, offsetof(xshm_abi_data_t, ring_size),
+                           values[i]);
+        hostile_bad_layout(victim, offsetof(xshm_abi_data_t, num_pages),
+                           values[i]);
+    }
+    hostile_bad_layout(victim, offsetof(xshm_abi_data_t, max_payload), 4096);
+    hostile_bad_layout(victim, offsetof(xshm_abi_data_t, version), 77);
+    hostile_say("23 requests were refused");
+}
+
+typedef struct {
+    volatile uint32_t *words;
+    unsigned           count;
+    volatile int       is_done;
+} hostile_writer_t;
+
+static void *hostile_writer_main(void *arg)
+{
+    hostile_writer_t *writer = arg;
+
+    while (!writer->is_done) {
+        writer->words[hostile_random() % writer->count] =
+                (uint32_t)hostile_random();
+    }
+    return NULL;
+}
+
+/* sleeps, port, wants, notifies */
+static void hostile_wake_lines(const hostile_address_t *victim)
+{
+    double            deadline = hostile_now() + HOSTILE_SECONDS;
+    unsigned          line = 0, count = 0;
+    hostile_channel_t channel;
+    hostile_writer_t  writer = {.count = 4};
+    pthread_t         thread;
+
+    hostile_open(&channel, victim);
+    writer.words = (volatile uint32_t *)&channel.data->wake;
+    hostile_check(pthread_create(&thread, NULL, hostile_writer_main, &writer) ==
+                          0,
+                  "pthread_create");
+    while (hostile_now() < deadline) {
+        hostile_device->attract(&channel);
+        hostile_publish(&channel, line,
+                        hostile_header(XSHM_RECORD_AM, 0, 8,
+                                       1 + (count / HOSTILE_NUM_LINES)));
+        line = ++count % HOSTILE_NUM_LINES;
+        while (((int32_t)(__atomic_load_n(&channel.ret->consumed,
+                                          __ATOMIC_ACQUIRE) +
+                          (HOSTILE_NUM_LINES / 2) - count) < 0) &&
+               (hostile_now() < deadline)) {
+        }
+    }
+    writer.is_done = 1;
+    pthread_join(thread, NULL);
+    if (hostile_device->is_ended(&channel)) {
+        hostile_fail("the victim has ended the channel");
+    }
+    hostile_publish(&channel, line, hostile_random() | (0xffull << 32));
+    hostile_device->end(&channel);
+    hostile_say("%u messages in between", count);
+}
+
+/* We live and die, all the time */
+static void hostile_live(const hostile_address_t *victim)
+{
+    double            deadline = hostile_now() + HOSTILE_SECONDS;
+    unsigned          rounds   = 0;
+    hostile_channel_t channel;
+
+    while ((rounds < 3) || (hostile_now() < deadline)) {
+        hostile_open(&channel, victim);
+        while ((hostile_now() < deadline) &&
+               !hostile_device->is_ended(&channel)) {
+            channel.data->live ^= 1;
+        }
+        hostile_device->end(&channel);
+        ++rounds;
+    }
+    hostile_say("%u channels", rounds);
+}
+
+static void hostile_wrong_token(const hostile_address_t *victim)
+{
+    hostile_address_t address = *victim;
+    hostile_channel_t channel;
+    unsigned          i;
+
+    for (i = 0; i < hostile_device->rounds; ++i) {
+        hostile_alloc(&channel, &address);
+        address.iface = victim->iface;
+        if (i % 4 == 3) {
+            address.iface.iface ^= 1u + (uint32_t)(hostile_random() % 1000);
+        } else {
+            address.iface.token[i % XSHM_ABI_TOKEN_SIZE] ^= 1u << (i % 8);
+        }
+        hostile_expect_answer(&channel, &address, HOSTILE_UNKNOWN);
+    }
+    hostile_say("%u requests were refused", i);
+}
+
+/* Asked, and gone at once; memory given up before it is mapped */
+static void hostile_half(const hostile_address_t *victim)
+{
+    hostile_channel_t channel;
+    unsigned          i;
+
+    for (i = 0; i < hostile_device->rounds; ++i) {
+        hostile_alloc(&channel, victim);
+        hostile_device->ask(&channel, victim);
+        if (i % 2) {
+            hostile_sleep_ms((unsigned)(hostile_random() % 3));
+        }
+        hostile_device->end(&channel);
+    }
+    hostile_open(&channel, victim);
+    hostile_device->end(&channel);
+    hostile_say("%u half set-ups, and a whole one", i);
+}
+
+static size_t hostile_parse_hex(const char *text, uint8_t *bytes, size_t max)
+{
+    unsigned value;
+    size_t   length = 0;
+
+    while ((length < max) && (sscanf(text, "%2x", &value) == 1)) {
+        bytes[length++] = (uint8_t)value;
+        text += 2;
+    }
+    return length;
+}
+
+/* A record that accesses memory, and room in the ring for it */
+static void hostile_rma_record(hostile_channel_t *channel, unsigned *line,
+                               unsigned type, unsigned id,
+                               const xshm_abi_rma_t *rma, uint32_t size)
+{
+    memset(hostile_line(channel, *line) + 8, 0, XSHM_ABI_LINE_SIZE - 8);
+    memcpy(hostile_line(channel, *line) + 8, rma, sizeof(*rma));
+    hostile_publish(channel, *line, hostile_header(type, id, size, 1));
+    ++*line;
+}
+
+/* Each field of a right operation, changed. @return How many were sent. */
+static unsigned
+hostile_rma_fields(hostile_channel_t *channel, const xshm_abi_key_t *key)
+{
+    const xshm_abi_rma_t good = {.id      = key->id,
+                                 .address = key->base,
+                                 .slot    = key->slot,
+                                 .length  = 8,
+                                 .reply   = XSHM_ABI_NO_REPLY};
+    unsigned             line = 0, i;
+    xshm_abi_rma_t       rma;
+
+    for (i = 0; i < 22; ++i) {
+        rma = good;
+        switch (i) {
+        case 0:
+            rma.id ^= 1;
+            break;
+        case 1:
+            rma.id = 0;
+            break;
+        case 2:
+            rma.slot += 1;
+            break;
+        case 3:
+            rma.slot = UINT32_MAX;
+            break;
+        case 4:
+            rma.slot += 1u << 20;
+            break;
+        case 5:
+            rma.address -= 1;
+            break;
+        case 6:
+            rma.address += key->length - 7;
+            break;
+        case 7:
+            rma.address = UINT64_MAX - 3;
+            break;
+        case 8:
+            rma.address = 0;
+            break;
+        case 9:
+            rma.length = UINT32_MAX;
+            break;
+        case 10:
+            rma.length = 40;
+            break;
+        case 11:
+            rma.reply = 0;
+            break;
+        default:
+            break;
+        }
+        if (i < 12) {
+            hostile_rma_record(channel, &line, XSHM_RECORD_PUT, 0, &rma,
+                               sizeof(rma) + 8);
+        } else if (i < 17) {
+            rma.reply  = (i == 12) ? XSHM_ABI_REPLY_SIZE :
+                         (i == 13) ? 4 :
+                         (i == 14) ? UINT32_MAX - 7 :
+                                     0;
+            rma.length = (i == 15) ? XSHM_ABI_REPLY_SIZE + 1 :
+                         (i == 16) ? UINT32_MAX :
+                                     8;
+            hostile_rma_record(channel, &line, XSHM_RECORD_GET, 0, &rma,
+                               sizeof(rma));
+        } else {
+            rma.length = (i == 17) ? 0 : (i == 18) ? 3 : 8;
+            rma.address += (i == 19) ? 4 : 0;
+            hostile_rma_record(channel, &line, XSHM_RECORD_ATOMIC,
+                               (i == 20) ? XSHM_ATOMIC_LAST : 0, &rma,
+                               (i == 21) ? sizeof(rma) + 8 : sizeof(rma) + 16);
+        }
+    }
+    /* Too short to be one */
+    hostile_rma_record(channel, &line, XSHM_RECORD_PUT, 0, &good, 8);
+    return line;
+}
+
+/* With a key of the victim's that was given out: nothing but what it allows */
+static void hostile_rma(const hostile_address_t *victim)
+{
+    double            deadline = hostile_now() + HOSTILE_PATIENCE;
+    hostile_channel_t channel;
+    xshm_abi_key_t    key;
+    uint32_t          refused;
+    unsigned          sent;
+
+    hostile_check((hostile_argument != NULL) &&
+                          (hostile_parse_hex(hostile_argument, (uint8_t *)&key,
+                                             sizeof(key)) == sizeof(key)),
+                  "no key");
+    hostile_open(&channel, victim);
+    sent = hostile_rma_fields(&channel, &key);
+    do {
+        refused = __atomic_load_n(&channel.ret->refused, __ATOMIC_ACQUIRE);
+    } while ((refused < sent) && (hostile_now() < deadline));
+    hostile_device->end(&channel);
+    if (refused != sent) {
+        hostile_fail("of %u wrong operations %u were refused", sent, refused);
+    }
+    hostile_say("%u operations were refused", refused);
+}
+
+/* What a rightful peer may do, to see that the key is one */
+static void hostile_rma_right(const hostile_address_t *victim)
+{
+    double            deadline = hostile_now() + HOSTILE_PATIENCE;
+    unsigned          line     = 0;
+    hostile_channel_t channel;
+    xshm_abi_key_t    key;
+    xshm_abi_rma_t    rma = {.length = 8};
+
+    hostile_check((hostile_argument != NULL) &&
+                          (hostile_parse_hex(hostile_argument, (uint8_t *)&key,
+                                             sizeof(key)) == sizeof(key)),
+                  "no key");
+    hostile_open(&channel, victim);
+    rma.id      = key.id;
+    rma.slot    = key.slot;
+    rma.address = key.base + key.length - rma.length;
+    hostile_rma_record(&channel, &line, XSHM_RECORD_GET, 0, &rma, sizeof(rma));
+    while ((__atomic_load_n(&channel.ret->consumed, __ATOMIC_ACQUIRE) == 0) &&
+           (hostile_now() < deadline)) {
+    }
+    hostile_say("refused %u",
+                __atomic_load_n(&channel.ret->refused, __ATOMIC_ACQUIRE));
+    hostile_device->end(&channel);
+}
+
+static const hostile_attack_t hostile_attacks[] = {
+        {"types", hostile_types},
+        {"lengths", hostile_lengths},
+        {"ids", hostile_ids},
+        {"wrap-at-start", hostile_wrap_at_start},
+        {"wrap-loop", hostile_wrap_loop},
+        {"close-size", hostile_close_size},
+        {"moving-headers", hostile_moving_headers},
+        {"random-lines", hostile_random_lines},
+        {"layout", hostile_layout},
+        {"wake-lines", hostile_wake_lines},
+        {"live", hostile_live},
+        {"wrong-token", hostile_wrong_token},
+        {"half", hostile_half},
+        {"rma", hostile_rma},
+        {"rma-right", hostile_rma_right},
+        {NULL, NULL}};
+
+
+/* Nothing but what was meant for us stands in pages that were just given */
+static void hostile_check_zero(hostile_channel_t *channel)
+{
+    const uint8_t *bytes = (const uint8_t *)channel->data;
+    const uint8_t *ret   = (const uint8_t *)channel->ret;
+    size_t         i;
+
+    for (i = XSHM_ABI_RING_OFFSET + (4 * XSHM_ABI_LINE_SIZE);
+         i < channel->data_size; ++i) {
+        if (bytes[i] != 0) {
+            hostile_fail("byte %zu of the data pages is 0x%02x", i, bytes[i]);
+        }
+    }
+    for (i = offsetof(xshm_abi_return_t, refused_op); i < XSHM_ABI_RETURN_SIZE;
+         ++i) {
+        if (ret[i] != 0) {
+            hostile_fail("byte %zu of the return page is 0x%02x", i, ret[i]);
+        }
+    }
+}
+
+static void hostile_keep(const hostile_channel_t *channel)
+{
+    hostile_check(hostile_num_kept < HOSTILE_MAX_KEPT, "too many to keep");
+    hostile_kept[hostile_num_kept].bytes  = (const uint8_t *)channel->data;
+    hostile_kept[hostile_num_kept++].size = channel->data_size;
+}
+
+static void hostile_run_ahead(hostile_channel_t *channel)
+{
+    __atomic_store_n(&channel->ret->consumed, 0x40000000u, __ATOMIC_RELEASE);
+}
+
+static void hostile_run_backwards(hostile_channel_t *channel)
+{
+    __atomic_store_n(&channel->ret->consumed, UINT32_MAX, __ATOMIC_RELEASE);
+}
+
+static void hostile_write_all(hostile_channel_t *channel)
+{
+    double             deadline = hostile_now() + HOSTILE_SECONDS;
+    volatile uint32_t *words    = (volatile uint32_t *)channel->ret;
+
+    while (hostile_now() < deadline) {
+        words[hostile_random() % (XSHM_ABI_RETURN_SIZE / sizeof(*words))] =
+                (uint32_t)hostile_random();
+    }
+    hostile_run_ahead(channel);
+}
+
+/* It says that it has unmapped all, and has not */
+static void hostile_lie(hostile_channel_t *channel)
+{
+    hostile_check_zero(channel);
+    channel->ret->live = 0;
+    hostile_keep(channel);
+}
+
+static void hostile_nothing(hostile_channel_t *channel)
+{
+    (void)channel;
+}
+
+/* What is done with the victim's channel to us once it was accepted */
+static const struct {
+    const char *name;
+    void (*run)(hostile_channel_t *channel);
+} hostile_receipts[] = {{"ahead", hostile_run_ahead},
+                        {"backwards", hostile_run_backwards},
+                        {"write-all", hostile_write_all},
+                        {"never-read", hostile_nothing},
+                        {"look", hostile_check_zero},
+                        {"lie", hostile_lie},
+                        {NULL, NULL}};
+
+static void hostile_receive(const char *name, unsigned count)
+{
+    hostile_channel_t channel;
+    unsigned          i, j;
+
+    for (i = 0; (hostile_receipts[i].name != NULL) &&
+                strcmp(hostile_receipts[i].name, name);
+         ++i) {
+    }
+    hostile_check(hostile_receipts[i].name != NULL, "no such receipt");
+
+    for (j = 0; j < count; ++j) {
+        memset(&channel, 0, sizeof(channel));
+        if (!hostile_device->offered(&channel, HOSTILE_PATIENCE)) {
+            hostile_fail("the victim has offered %u channels", j);
+        }
+        hostile_device->accept(&channel);
+        hostile_receipts[i].run(&channel);
+    }
+    hostile_say("%u channels", count);
+}
+
+static void hostile_look(const char *hex)
+{
+    unsigned found = 0, i;
+    uint8_t  bytes[64];
+    size_t   length = hostile_parse_hex(hex, bytes, sizeof(bytes));
+
+    for (i = 0; i < hostile_num_kept; ++i) {
+        found += memmem(hostile_kept[i].bytes, hostile_kept[i].size, bytes,
+                        length) != NULL;
+    }
+    hostile_say("%u of %u", found, hostile_num_kept);
+}
+
+static void hostile_parse_address(const char *text, hostile_address_t *address)
+{
+    const char *colon = strchr(text, ':');
+
+    hostile_check(colon != NULL, "this is no address");
+    address->device_length = hostile_parse_hex(text, address->device,
+                                               (size_t)(colon - text) / 2);
+    hostile_check(hostile_parse_hex(colon + 1, (uint8_t *)&address->iface,
+                                    sizeof(address->iface)) ==
+                          sizeof(address->iface),
+                  "this is no address");
+}
+
+static void hostile_print_hex(const void *bytes, size_t length)
+{
+    size_t i;
+
+    for (i = 0; i < length; ++i) {
+        printf("%02x", ((const uint8_t *)bytes)[i]);
+    }
+}
+
+/* With the device's part of somebody else's address on this machine */
+static void hostile_listen(char *arguments)
+{
+    const char       *device = strsep(&arguments, " ");
+    hostile_address_t victim;
+    unsigned          i;
+
+    hostile_check(arguments != NULL, "no victim");
+    hostile_parse_address(arguments, &victim);
+    hostile_own.device_length = hostile_parse_hex(device, hostile_own.device,
+                                                  strcspn(device, ":") / 2);
+    hostile_own.iface.version = XSHM_ABI_VERSION;
+    hostile_own.iface.process = ((uint64_t)getpid() << 32) ^ 0x5a5a1234u;
+    for (i = 0; i < XSHM_ABI_TOKEN_SIZE; ++i) {
+        hostile_own.iface.token[i] = (uint8_t)hostile_random();
+    }
+    hostile_device->listen(&hostile_own, &victim);
+    printf("ok ");
+    hostile_print_hex(hostile_own.device, hostile_own.device_length);
+    printf(":");
+    hostile_print_hex(&hostile_own.iface, sizeof(hostile_own.iface));
+    printf("\n");
+}
+
+static const hostile_attack_t *
+hostile_find(const hostile_attack_t *attacks, const char *name)
+{
+    for (; attacks->name != NULL; ++attacks) {
+        if (!strcmp(attacks->name, name)) {
+            return attacks;
+        }
+    }
+    return NULL;
+}
+
+static const hostile_attack_t *hostile_device_attacks(void)
+{
+#ifdef HAVE_XEN
+    if (hostile_device == &hostile_xen) {
+        return hostile_xen_attacks;
+    }
+#endif
+    return hostile_local_attacks;
+}
+
+static void hostile_attack(char *arguments)
+{
+    const char             *name    = strsep(&arguments, " ");
+    const char             *address = strsep(&arguments, " ");
+    const hostile_attack_t *attack  = hostile_find(hostile_attacks, name);
+    hostile_address_t       victim;
+
+    if (attack == NULL) {
+        attack = hostile_find(hostile_device_attacks(), name);
+    }
+    hostile_check((attack != NULL) && (address != NULL), "no such attack");
+    hostile_parse_address(address, &victim);
+    hostile_argument = arguments;
+    attack->run(&victim);
+}
+
+static void hostile_shell(const char *command)
+{
+    FILE *pipe = popen(command, "r");
+    int   c;
+
+    hostile_check(pipe != NULL, "popen");
+    printf("ok ");
+    while ((c = fgetc(pipe)) != EOF) {
+        putchar((c == '\n') ? ' ' : c);
+    }
+    pclose(pipe);
+    printf("\n");
+}
+
+static void hostile_run(char *line)
+{
+    const char *command = strsep(&line, " ");
+    const char *name;
+
+    hostile_check(line != NULL, "no arguments");
+    if (!strcmp(command, "attack")) {
+        hostile_attack(line);
+    } else if (!strcmp(command, "listen")) {
+        hostile_listen(line);
+    } else if (!strcmp(command, "receive")) {
+        name = strsep(&line, " ");
+        hostile_receive(name, (unsigned)atoi((line == NULL) ? "1" : line));
+    } else if (!strcmp(command, "look")) {
+        hostile_look(line);
+    } else if (!strcmp(command, "shell")) {
+        hostile_shell(line);
+    } else {
+        hostile_fail("there is no command \"%s\"", command);
+    }
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    char line[HOSTILE_LINE_MAX];
+
+    if ((argc != 3) || strcmp(argv[1], "-d")) {
+        fprintf(stderr, "usage: hostile -d DEVICE\n");
+        return EXIT_FAILURE;
+    }
+#ifdef HAVE_XEN
+    if (!strcmp(argv[2], "xen")) {
+        hostile_device = &hostile_xen;
+    }
+#endif
+    hostile_device->start();
+    while (fgets(line, sizeof(line), stdin) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        hostile_run(line);
+    }
+    return EXIT_SUCCESS;
+}
