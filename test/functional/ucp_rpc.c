@@ -312,7 +312,10 @@ static void rpc_answer(rpc_call_t *call)
         call->data[i] = RPC_TRANSFORM(call->data[i]);
     }
 
-    ++rpc.num_served;
+    if (++rpc.num_served == rpc.options.kill_after) {
+        raise(SIGKILL);
+    }
+
     rpc_send(RPC_AM_REPLY, call);
 }
 
@@ -585,7 +588,7 @@ static void rpc_usage(void)
             "  -m poll|sleep  how to wait [sleep]\n"
             "  -n NUMBER      of requests [1000]\n"
             "  -s BYTES       of a request and of its reply [64]\n"
-            "  -k NUMBER      kill oneself after so many requests\n"
+            "  -k NUMBER      kill oneself at that request\n"
             "  -r NUMBER      how often to look for a lost server [0]\n");
     exit(2);
 }

@@ -377,7 +377,7 @@ static int xshm_event_must_spin(xshm_iface_t *iface)
 
     now = ucs_get_time();
     if (received != events->received) {
-        events->received = received;
+        events->received   = received;
         events->spin_end   = now + events->spin;
         events->yield_time = now + ucs_time_from_sec(XSHM_EVENT_YIELD_TIME);
     }
