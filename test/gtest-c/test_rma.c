@@ -295,9 +295,9 @@ static void test_iov_init(uct_iov_t *iov, const void *data, size_t length)
 
     memset(iov, 0, 3 * sizeof(*iov));
     for (i = 0; i < 3; ++i) {
-        iov[i].count = 1;
+        iov[i].buffer = (void *)data;
+        iov[i].count  = 1;
     }
-    iov[0].buffer = (void *)data;
     iov[0].length = first;
     iov[2].buffer = (char *)data + first;
     iov[2].length = length - first;

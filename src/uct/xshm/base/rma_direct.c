@@ -113,6 +113,10 @@ static void xshm_rma_copy_iov(xshm_rma_kind_t kind, const uct_iov_t *iov,
 
     for (i = 0; i < iovcnt; ++i) {
         length = uct_iov_get_length(&iov[i]);
+        if (length == 0) {
+            continue;
+        }
+
         if (kind == XSHM_RMA_PUT) {
             memcpy(ptr, iov[i].buffer, length);
         } else {
