@@ -129,6 +129,7 @@ class Perftest:
     def _run(self, contestant, test, iterations, extra=None):
         environment = dict(self._environment)
         environment.update(contestant.environment)
+        environment.update(test.environment)
         environment.update(extra or {})
         command = self._command(contestant, test, iterations)
         if test.level == "ucp":

@@ -35,10 +35,13 @@ class Test:
     size: int
     value: str
     layout: str = ""  # UCT only
+    environment: tuple = ()  # variables: (name, value)
+    note: str = ""
 
     def label(self):
         layout = f" {self.layout}" if self.layout else ""
-        return f"{self.level} {self.name}{layout} {size_text(self.size)}"
+        note = f" {self.note}" if self.note else ""
+        return f"{self.level} {self.name}{layout} {size_text(self.size)}{note}"
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,27 @@ TAG_1M = Test("ucp", "tag_bw", 1 << 20, BANDWIDTH)
 
 TESTS = [AM_LAT, AM_RATE, AM_BCOPY, TAG_LAT, TAG_64K, TAG_1M]
 
+# Access to the other side's memory; 64 KiB and "by message" are xshm's alone
+BY_MESSAGE = {"environment": (("UCX_XSHM_RMA", "message"),),
+              "note": "by message"}
+PUT_LAT = Test("uct", "put_lat", 8, LATENCY, "short")
+PUT_8K = Test("uct", "put_bw", 8192, BANDWIDTH, "bcopy")
+RMA_TESTS = [
+    PUT_LAT, PUT_8K,
+    Test("uct", "get", 8, RATE, "bcopy"),
+    Test("uct", "add_mr", 8, RATE, "short"),
+    Test("uct", "fadd", 8, RATE, "short"),
+    Test("uct", "cswap", 8, RATE, "short"),
+]
+PUT_64K = Test("uct", "put_bw", 64 << 10, BANDWIDTH, "zcopy")
+PUT_8K_MESSAGE = Test("uct", "put_bw", 8192, BANDWIDTH, "bcopy", **BY_MESSAGE)
+RMA_OWN_TESTS = [
+    PUT_64K, PUT_8K_MESSAGE,
+    Test("uct", "put_lat", 8, LATENCY, "short", **BY_MESSAGE),
+    Test("uct", "get", 8, RATE, "bcopy", **BY_MESSAGE),
+    Test("uct", "fadd", 8, RATE, "short", **BY_MESSAGE),
+]
+
 # More sizes, for the picture
 PICTURE_LATENCY = [Test("ucp", "tag_lat", 1 << bits, LATENCY)
                    for bits in range(0, 17, 2)]
@@ -132,6 +156,18 @@ def _fewer_instructions(what):
                   instructions_key(BASELINE, what), "<", 1.0)
 
 
+# What issue 4 asks for
+RMA_TARGETS = [
+    _against(PUT_LAT, BASELINE, "<=", 1.0),
+    *[_against(test, BASELINE, ">=", 1.0) for test in RMA_TESTS[1:]],
+    Target(f"{PUT_64K.label()}: {SUBJECT} / memcpy",
+           test_key(PUT_64K, SUBJECT), limit_key("copy", "memcpy 65536"),
+           ">=", 0.9),
+    Target(f"{PUT_8K_MESSAGE.label()} / {AM_BCOPY.label()}: {SUBJECT}",
+           test_key(PUT_8K_MESSAGE, SUBJECT), test_key(AM_BCOPY, SUBJECT),
+           ">=", 0.7),
+]
+
 # What issue 2 asks for
 TARGETS = [
     _against(AM_LAT, BASELINE, "<=", 0.7),
@@ -148,4 +184,5 @@ TARGETS = [
            idle_key(SUBJECT, 1), "<=", 1.5),
     _fewer_instructions(SEND),
     _fewer_instructions(RECEIVE),
+    *RMA_TARGETS,
 ]

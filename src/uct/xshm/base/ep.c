@@ -41,6 +41,9 @@ void xshm_ep_update_ring(xshm_ep_t *ep)
                 !xshm_ep_must_wait(ep) && !ep->peer->is_held) ?
                        &tx->ring :
                        &xshm_ring_tx_none;
+    ep->direct_rights = ((ep->status == UCS_OK) && !ep->peer->is_indirect) ?
+                                XSHM_RIGHT_ALL :
+                                0;
 }
 
 /* No request waits any more */
@@ -71,6 +74,7 @@ static UCS_CLASS_INIT_FUNC(xshm_ep_t, const uct_ep_params_t *params)
 
     self->status     = UCS_OK;
     self->rma_status = UCS_OK;
+    self->num_direct = 0;
     self->is_sending = 0;
     self->is_gone_p  = NULL;
     ucs_queue_head_init(&self->pending);
@@ -95,6 +99,7 @@ static UCS_CLASS_CLEANUP_FUNC(xshm_ep_t)
     xshm_ep_pending_purge(&self->super.super, NULL, NULL);
     xshm_ep_stop_waiting(self);
     xshm_rma_purge(self, UCS_ERR_CANCELED);
+    xshm_ep_iface(self)->num_direct += self->num_direct;
     xshm_peer_finish_flushes(self->peer, self, UCS_ERR_CANCELED);
     ucs_list_del(&self->failed);
     ucs_list_del(&self->list);

@@ -137,9 +137,8 @@ xshm_rma_find(xshm_ep_t *ep, xshm_rkey_t *rkey, uint64_t address, size_t length,
               unsigned right, void **ptr_p)
 {
     if (ucs_likely((__atomic_load_n(&rkey->direct_rights, __ATOMIC_ACQUIRE) &
-                    right) &&
-                   xshm_rkey_covers(rkey, address, length) &&
-                   !ep->peer->is_indirect && (ep->status == UCS_OK))) {
+                    ep->direct_rights & right) &&
+                   xshm_rkey_covers(rkey, address, length))) {
         *ptr_p = (void *)(uintptr_t)(address + rkey->delta);
         return UCS_OK;
     }

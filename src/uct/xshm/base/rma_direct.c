@@ -25,7 +25,7 @@ static UCS_F_ALWAYS_INLINE xshm_iface_t *xshm_rma_iface(const xshm_ep_t *ep)
 
 static UCS_F_ALWAYS_INLINE void xshm_rma_count_direct(xshm_ep_t *ep)
 {
-    ++xshm_rma_iface(ep)->num_direct;
+    ++ep->num_direct;
 }
 
 ucs_status_t xshm_ep_put_short(uct_ep_h tl_ep, const void *buffer,
@@ -57,8 +57,7 @@ ucs_status_t xshm_ep_put_short(uct_ep_h tl_ep, const void *buffer,
     return status;
 }
 
-/* How long it is, is known only when it has been packed: where it might not
- * fit, it is packed somewhere else first */
+/* Without a key nothing can be put but nothing */
 static UCS_F_NOINLINE ssize_t
 xshm_ep_put_bcopy_bounce(xshm_ep_t *ep, uct_pack_callback_t pack_cb, void *arg,
                          uint64_t address, xshm_rkey_t *rkey)
@@ -81,7 +80,6 @@ ssize_t xshm_ep_put_bcopy(uct_ep_h tl_ep, uct_pack_callback_t pack_cb,
     size_t       length;
     void        *ptr;
 
-    /* Nothing at all may be put without a key */
     if (ucs_unlikely(tl_rkey == UCT_INVALID_RKEY)) {
         return xshm_ep_put_bcopy_bounce(ep, pack_cb, arg, remote_addr, rkey);
     }
@@ -95,12 +93,10 @@ ssize_t xshm_ep_put_bcopy(uct_ep_h tl_ep, uct_pack_callback_t pack_cb,
         return status;
     }
 
-    if (!xshm_rkey_covers(rkey, remote_addr,
-                          xshm_rma_max_put(xshm_rma_iface(ep)))) {
-        return xshm_ep_put_bcopy_bounce(ep, pack_cb, arg, remote_addr, rkey);
-    }
-
+    /* Who packs knows how much there is room for */
     length = pack_cb(ptr, arg);
+    ucs_assertv(xshm_rkey_covers(rkey, remote_addr, length), "length=%zu",
+                length);
     xshm_rma_count_direct(ep);
     UCT_TL_EP_STAT_OP(&ep->super, PUT, BCOPY, length);
     return length;

@@ -156,9 +156,16 @@ void xshm_rma_fence(xshm_peer_t *peer)
 /* Nothing is under way any more */
 static void xshm_rma_set_idle(xshm_peer_t *peer)
 {
+    xshm_ep_t *ep;
+
     ucs_list_del(&peer->rma->list);
     ucs_list_head_init(&peer->rma->list);
-    peer->is_indirect = 0;
+    if (peer->is_indirect) {
+        peer->is_indirect = 0;
+        ucs_list_for_each(ep, &peer->eps, list) {
+            xshm_ep_update_ring(ep);
+        }
+    }
 }
 
 static void xshm_rma_set_active(xshm_peer_t *peer)
