@@ -1042,6 +1042,7 @@ static void test_passive_target(int fd, void *arg)
 static void test_cycles_target(int fd, void *arg);
 static void test_withdraw_target(int fd, void *arg);
 static void test_killed_target(int fd, void *arg);
+static void test_killed_initiator(int fd, void *arg);
 
 /* Targets in processes of their own */
 static const struct {
@@ -1050,7 +1051,8 @@ static const struct {
 } test_targets[] = {{"passive", test_passive_target},
                     {"cycles", test_cycles_target},
                     {"withdraw", test_withdraw_target},
-                    {"killed", test_killed_target}};
+                    {"killed", test_killed_target},
+                    {"initiator", test_killed_initiator}};
 
 static void test_exec_target(int fd, void *name)
 {
@@ -1310,6 +1312,48 @@ static void test_target_killed(void **state)
     free(data);
 }
 
+/* Writes without end, by message */
+static void test_killed_initiator(int fd, void *arg)
+{
+    uint8_t          *data = malloc(TEST_SIZE);
+    uct_rkey_bundle_t bundle;
+    test_offer_t      offer;
+
+    memset(data, 1, TEST_SIZE);
+    xshm_test_get(fd, &offer, sizeof(offer));
+    test_open(2);
+    test_connect_offer(&offer);
+    xshm_test_check(test_unpack(offer.key, &bundle) == UCS_OK);
+    for (;;) {
+        (void)test_put_zcopy(data, TEST_SIZE, offer.base, bundle.rkey);
+    }
+}
+
+/* The initiator dies in the middle of a put: nothing but what is registered was
+ * written, and nothing of it stays */
+static void test_initiator_killed(void **state)
+{
+    test_memory_t    memory;
+    xshm_test_peer_t peer;
+    unsigned         maps, fds, i;
+
+    test_open(1);
+    test_memory_reg(&memory, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+    maps = xshm_test_count_shared_maps();
+    fds  = xshm_test_count_fds();
+    for (i = 0; i < 10; ++i) {
+        memory.base[i] = 0;
+        test_target_start(&peer, "initiator");
+        test_offer(peer.fd, &memory);
+        test_wait_for(memory.base[i] == 1);
+        xshm_test_peer_kill(&peer);
+        test_wait_for((xshm_test_count_shared_maps() <= maps) &&
+                      (xshm_test_count_fds() <= fds));
+    }
+    test_memory_free(&memory);
+    test_close();
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -1329,7 +1373,8 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_passive),
             cmocka_unit_test(test_cycles),
             cmocka_unit_test(test_withdraw),
-            cmocka_unit_test(test_target_killed)};
+            cmocka_unit_test(test_target_killed),
+            cmocka_unit_test(test_initiator_killed)};
     const char *library = getenv("XSHM_TEST_LIBRARY");
 
     if ((library == NULL) || (dlopen(library, RTLD_NOW) == NULL)) {
