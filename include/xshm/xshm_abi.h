@@ -215,7 +215,9 @@ typedef struct xshm_abi_data {
     uint32_t max_payload; /**< Longest payload of a record, in bytes */
     uint32_t num_pages;   /**< Data pages, the first included */
     uint32_t return_ref;  /**< Reference of the return page (Xen) */
-    uint8_t  unused0[40];
+    uint32_t first_line;  /**< Line of the ring at which the first record
+                               stands */
+    uint8_t  unused0[36];
 
     /* Line 1 */
     xshm_abi_wake_t wake; /**< The sender sleeps until there is room */
@@ -294,6 +296,7 @@ XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, ring_size, 8);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, max_payload, 12);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, num_pages, 16);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, return_ref, 20);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, first_line, 24);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, wake, 64);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, live, 128);
 

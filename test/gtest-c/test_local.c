@@ -248,6 +248,28 @@ static void test_layout(void **state)
     test_close(&local);
 }
 
+/* The receiver would look there */
+static void test_first_line(void **state)
+{
+    static const uint32_t lines[] = {XSHM_TEST_RING_SIZE / XSHM_ABI_LINE_SIZE,
+                                     UINT32_MAX};
+    xshm_abi_data_t       header;
+    xshm_local_msg_t      request;
+    xshm_raw_mem_t        mem;
+    test_local_t          local;
+    unsigned              i;
+
+    test_open(&local);
+    xshm_raw_request(&request, &local.side.mailbox->addr);
+    for (i = 0; i < XSHM_TEST_ARRAY_SIZE(lines); ++i) {
+        xshm_raw_header(&header);
+        header.first_line = lines[i];
+        xshm_raw_mem_alloc_with(&mem, &header);
+        test_expect_refused(&local, &request, &mem, XSHM_REASON_INVALID);
+    }
+    test_close(&local);
+}
+
 static void test_wrong_target(void **state)
 {
     xshm_local_msg_t  request;
@@ -653,6 +675,7 @@ int main(void)
             cmocka_unit_test(test_sparse),
             cmocka_unit_test(test_no_memory_files),
             cmocka_unit_test(test_layout),
+            cmocka_unit_test(test_first_line),
             cmocka_unit_test(test_wrong_target),
             cmocka_unit_test(test_other_version),
             cmocka_unit_test(test_other_version_short),

@@ -21,6 +21,7 @@ typedef struct xshm_rx_layout {
     uint32_t ring_size;
     uint32_t max_payload;
     uint32_t num_pages;
+    uint32_t first_line;
 } xshm_rx_layout_t;
 
 
@@ -38,6 +39,7 @@ static void xshm_rx_read_layout(const volatile xshm_abi_data_t *data,
     layout->ring_size   = data->ring_size;
     layout->max_payload = data->max_payload;
     layout->num_pages   = data->num_pages;
+    layout->first_line  = data->first_line;
 }
 
 static int xshm_rx_data_size_is_valid(size_t data_size)
@@ -55,6 +57,7 @@ xshm_rx_layout_is_valid(const xshm_rx_layout_t *layout, size_t data_size)
            (layout->version == XSHM_ABI_VERSION) &&
            (layout->num_pages == data_size / XSHM_ABI_PAGE_SIZE) &&
            (layout->ring_size == data_size - XSHM_ABI_RING_OFFSET) &&
+           (layout->first_line < layout->ring_size / XSHM_ABI_LINE_SIZE) &&
            (layout->max_payload <= xshm_ring_max_payload(layout->ring_size));
 }
 
@@ -81,10 +84,12 @@ static ucs_status_t xshm_rx_map(xshm_rx_t *rx, size_t data_size)
     if (!xshm_rx_layout_is_valid(&layout, data_size)) {
         xshm_complain(
                 "xshm: refused a peer's channel: magic 0x%x version %u ring "
-                "%u bytes, longest message %u bytes, %u pages do not fit %zu "
-                "bytes of memory",
+                "%u bytes, longest message %u bytes, %u pages, first line %u "
+                "do "
+                "not fit %zu bytes of memory",
                 layout.magic, layout.version, layout.ring_size,
-                layout.max_payload, layout.num_pages, data_size);
+                layout.max_payload, layout.num_pages, layout.first_line,
+                data_size);
         ops->mem_free(rx->mem);
         return UCS_ERR_INVALID_PARAM;
     }
@@ -92,6 +97,7 @@ static ucs_status_t xshm_rx_map(xshm_rx_t *rx, size_t data_size)
     xshm_ring_rx_init(&rx->ring,
                       UCS_PTR_BYTE_OFFSET(rx->mem->data, XSHM_ABI_RING_OFFSET),
                       layout.ring_size, rx->mem->ret);
+    xshm_ring_rx_begin_at(&rx->ring, layout.first_line);
     rx->max_payload = layout.max_payload;
     rx->ring.hook   = xshm_barrier_is_available() ? NULL : xshm_rx_hook;
     xshm_sleeper_init(&rx->sleeper, rx->mailbox,

@@ -17,6 +17,11 @@
 #include <string.h>
 
 
+/* 2^64 divided by the golden ratio, odd: near numbers go far apart (Knuth, The
+ * Art of Computer Programming, 6.4) */
+#define XSHM_TX_HASH_FACTOR 0x9e3779b97f4a7c15ull
+
+
 ucs_status_t xshm_tx_create(xshm_mailbox_t *mailbox, const void *dev_addr,
                             const xshm_iface_addr_t *target, size_t ring_size,
                             size_t max_payload, xshm_tx_t **tx_p)
@@ -58,6 +63,17 @@ static void xshm_tx_free(xshm_tx_t *tx)
     free(tx);
 }
 
+/* Rings begin on a page: if all of them began with their first line, the lines
+ * that a receiver of many looks at would share one set of its cache */
+static uint32_t xshm_tx_first_line(const xshm_tx_t *tx)
+{
+    uint64_t hash = tx->target.process ^ tx->mailbox->addr.process;
+
+    hash += ((uint64_t)tx->target.iface << 32) + tx->mailbox->addr.iface;
+    hash *= XSHM_TX_HASH_FACTOR;
+    return (uint32_t)(hash >> 32) % (tx->ring_size / XSHM_ABI_LINE_SIZE);
+}
+
 /* Fill the first page before anybody can see it */
 static void xshm_tx_init_header(xshm_tx_t *tx)
 {
@@ -68,6 +84,7 @@ static void xshm_tx_init_header(xshm_tx_t *tx)
     data->ring_size   = tx->ring_size;
     data->max_payload = tx->max_payload;
     data->num_pages   = (uint32_t)(tx->mem->data_size / XSHM_ABI_PAGE_SIZE);
+    data->first_line  = xshm_tx_first_line(tx);
     data->live        = 1;
 }
 
@@ -134,6 +151,7 @@ ucs_status_t xshm_tx_open(xshm_tx_t *tx)
     xshm_ring_tx_init(&tx->ring,
                       UCS_PTR_BYTE_OFFSET(tx->mem->data, XSHM_ABI_RING_OFFSET),
                       tx->ring_size, tx->dirty, tx->mem->ret);
+    xshm_ring_tx_begin_at(&tx->ring, xshm_tx_first_line(tx));
     xshm_tx_init_sleeper(tx);
 
     tx->state             = XSHM_TX_ASKING;

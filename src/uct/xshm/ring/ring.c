@@ -88,6 +88,11 @@ void xshm_ring_tx_init(xshm_ring_tx_t *tx, void *ring, size_t size,
     xshm_ring_tx_update_room(tx);
 }
 
+void xshm_ring_tx_begin_at(xshm_ring_tx_t *tx, uint32_t line)
+{
+    tx->pos = tx->base + ((size_t)line * XSHM_ABI_LINE_SIZE);
+}
+
 void xshm_ring_tx_mark_dirty(xshm_ring_tx_t *tx, uint32_t first, uint32_t count)
 {
     uint32_t  bit, chunk;
@@ -203,6 +208,11 @@ void xshm_ring_rx_init(xshm_ring_rx_t *rx, const void *ring, size_t size,
     rx->batch      = xshm_ring_batch(size);
     rx->ret        = ret;
     rx->hook       = NULL;
+}
+
+void xshm_ring_rx_begin_at(xshm_ring_rx_t *rx, uint32_t line)
+{
+    rx->pos = rx->base + ((size_t)line * XSHM_ABI_LINE_SIZE);
 }
 
 void xshm_ring_rx_stop(xshm_ring_rx_t *rx)

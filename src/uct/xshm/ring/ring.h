@@ -141,6 +141,9 @@ size_t xshm_ring_dirty_size(size_t ring_size);
 void xshm_ring_tx_init(xshm_ring_tx_t *tx, void *ring, size_t size,
                        uint64_t *dirty, const xshm_abi_return_t *ret);
 
+/** Begin at another line than the first, before anything is produced */
+void xshm_ring_tx_begin_at(xshm_ring_tx_t *tx, uint32_t line);
+
 /**
  * A producer that never has room: what an endpoint points to while it may not
  * send by the fast path.
@@ -184,6 +187,12 @@ void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint8_t *line);
  */
 void xshm_ring_rx_init(xshm_ring_rx_t *rx, const void *ring, size_t size,
                        xshm_abi_return_t *ret);
+
+/** Begin at another line than the first, before anything is consumed
+ *
+ * @param [in] line  Checked by the caller: a line of the ring.
+ */
+void xshm_ring_rx_begin_at(xshm_ring_rx_t *rx, uint32_t line);
 
 /** Read no more: from now on the ring is empty */
 void xshm_ring_rx_stop(xshm_ring_rx_t *rx);
