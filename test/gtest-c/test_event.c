@@ -11,6 +11,9 @@
 
 #include "test_util.h"
 
+#include <ucs/datastruct/string_buffer.h>
+#include <ucs/vfs/base/vfs_obj.h>
+
 #include <dlfcn.h>
 #include <poll.h>
 
@@ -20,6 +23,8 @@
 #define TEST_MAX_BUSY  1000000 /* More than arming may ever say BUSY */
 #define TEST_NUM_PEERS 40
 #define TEST_NUM_POLLS 2000000
+#define TEST_STATS     "xshm_stats"
+#define TEST_PATH_MAX  512
 #define TEST_EVENTS    (UCT_EVENT_RECV | UCT_EVENT_SEND_COMP)
 
 
@@ -314,6 +319,48 @@ static void test_wakes_for_end(void **state)
     utest_context_close(&test.context[1]);
 }
 
+/* What all interfaces have in UCX's virtual file system */
+typedef struct test_vfs {
+    char                path[TEST_PATH_MAX];
+    ucs_string_buffer_t text;
+    unsigned            count;
+} test_vfs_t;
+
+static void test_vfs_visit(const char *name, void *arg)
+{
+    test_vfs_t *vfs    = arg;
+    size_t      length = strlen(vfs->path);
+
+    snprintf(vfs->path + length, sizeof(vfs->path) - length, "/%s", name);
+    if (!strcmp(name, TEST_STATS)) {
+        ++vfs->count;
+        assert_int_equal(ucs_vfs_path_read_file(vfs->path, &vfs->text), UCS_OK);
+    } else {
+        (void)ucs_vfs_path_list_dir(vfs->path, test_vfs_visit, vfs);
+    }
+    vfs->path[length] = '\0';
+}
+
+static void test_counters(void **state)
+{
+    test_vfs_t  vfs = {.path = ""};
+    const char *text;
+
+    ucs_string_buffer_init(&vfs.text);
+    test_open_and_meet();
+    test_send();
+    test_receive_all();
+    assert_int_equal(ucs_vfs_path_list_dir("/", test_vfs_visit, &vfs), UCS_OK);
+    assert_int_equal(vfs.count, 2);
+    text = ucs_string_buffer_cstr(&vfs.text);
+    assert_non_null(strstr(text, " sent=2 sent_bytes=16 received=0 "));
+    assert_non_null(strstr(text, " sent=0 sent_bytes=0 received=2 "
+                                 "received_bytes=16 "));
+    assert_non_null(strstr(text, " violations=0"));
+    ucs_string_buffer_cleanup(&vfs.text);
+    test_close();
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -326,7 +373,8 @@ int main(void)
             cmocka_unit_test(test_progress_withdraws),
             cmocka_unit_test(test_polls_and_sleeps),
             cmocka_unit_test(test_cold_channel_wakes),
-            cmocka_unit_test(test_wakes_for_end)};
+            cmocka_unit_test(test_wakes_for_end),
+            cmocka_unit_test(test_counters)};
     const char *library = getenv("XSHM_TEST_LIBRARY");
 
     if ((library == NULL) || (dlopen(library, RTLD_NOW) == NULL)) {

@@ -504,11 +504,13 @@ int xshm_event_disarm(xshm_iface_t *iface)
     /* Else the descriptor would stay readable until it is armed again */
     xshm_mailbox_disarm(iface->mailbox);
     iface->events.was_notified = xshm_event_drain(iface);
-    if (iface->events.was_notified) {
-        xshm_pollset_heat_all(set);
+    if (!iface->events.was_notified &&
+        !xshm_event_has_timed_out(&iface->events)) {
+        return 0;
     }
 
-    return iface->events.was_notified;
+    xshm_pollset_heat_all(set);
+    return 1;
 }
 
 void xshm_event_was_idle(xshm_iface_t *iface)

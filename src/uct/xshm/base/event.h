@@ -79,7 +79,7 @@ void xshm_event_relax(struct xshm_iface *iface);
 /**
  * Progress was called: tell the peers that we do not sleep.
  *
- * @return Not zero if a peer has notified: then the channels that are looked at
+ * @return Not zero if a peer has notified, or may have had reason to: then the channels that are looked at
  *         seldom have been looked at, and those with messages are hot.
  */
 int xshm_event_disarm(struct xshm_iface *iface);
