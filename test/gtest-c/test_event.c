@@ -16,6 +16,7 @@
 
 #include <dlfcn.h>
 #include <poll.h>
+#include <sys/stat.h>
 
 
 #define TEST_AM_ID     3
@@ -24,7 +25,8 @@
 #define TEST_NUM_PEERS 40
 #define TEST_NUM_POLLS 2000000
 #define TEST_STATS     "xshm_stats"
-#define TEST_PATH_MAX  512
+#define TEST_PATH_MAX  256
+#define TEST_MAX_PATHS 512
 #define TEST_EVENTS    (UCT_EVENT_RECV | UCT_EVENT_SEND_COMP)
 
 
@@ -319,45 +321,72 @@ static void test_wakes_for_end(void **state)
     utest_context_close(&test.context[1]);
 }
 
-/* What all interfaces have in UCX's virtual file system */
+/* UCX's virtual file system, visited folder by folder: what lists a folder may
+ * not list another one meanwhile */
 typedef struct test_vfs {
-    char                path[TEST_PATH_MAX];
+    char                paths[TEST_MAX_PATHS][TEST_PATH_MAX];
+    unsigned            num_paths;
+    unsigned            current;
     ucs_string_buffer_t text;
-    unsigned            count;
+    unsigned            count; /* Files with counters */
 } test_vfs_t;
 
-static void test_vfs_visit(const char *name, void *arg)
-{
-    test_vfs_t *vfs    = arg;
-    size_t      length = strlen(vfs->path);
+static test_vfs_t test_vfs;
 
-    snprintf(vfs->path + length, sizeof(vfs->path) - length, "/%s", name);
-    if (!strcmp(name, TEST_STATS)) {
-        ++vfs->count;
-        assert_int_equal(ucs_vfs_path_read_file(vfs->path, &vfs->text), UCS_OK);
-    } else {
-        (void)ucs_vfs_path_list_dir(vfs->path, test_vfs_visit, vfs);
+static void test_vfs_add(const char *name, void *arg)
+{
+    const char *folder = arg;
+    char       *path   = test_vfs.paths[test_vfs.num_paths++];
+
+    assert_true(test_vfs.num_paths < TEST_MAX_PATHS);
+    assert_true(strlen(folder) + strlen(name) + 2 <= TEST_PATH_MAX);
+    stpcpy(stpcpy(stpcpy(path, folder), "/"), name);
+}
+
+static void test_vfs_visit(const char *path)
+{
+    ucs_vfs_path_info_t info;
+
+    if (strstr(path, "/" TEST_STATS) != NULL) {
+        ++test_vfs.count;
+        assert_int_equal(ucs_vfs_path_read_file(path, &test_vfs.text), UCS_OK);
+        return;
     }
-    vfs->path[length] = '\0';
+
+    /* Not links: they lead back */
+    if ((test_vfs.current == 0) ||
+        ((ucs_vfs_path_get_info(path, &info) == UCS_OK) &&
+         S_ISDIR(info.mode))) {
+        (void)ucs_vfs_path_list_dir((test_vfs.current == 0) ? "/" : path,
+                                    test_vfs_add, (void *)path);
+    }
+}
+
+static void test_vfs_visit_all(void)
+{
+    memset(&test_vfs, 0, sizeof(test_vfs));
+    ucs_string_buffer_init(&test_vfs.text);
+    for (test_vfs.num_paths = 1; test_vfs.current < test_vfs.num_paths;
+         ++test_vfs.current) {
+        test_vfs_visit(test_vfs.paths[test_vfs.current]);
+    }
 }
 
 static void test_counters(void **state)
 {
-    test_vfs_t  vfs = {.path = ""};
     const char *text;
 
-    ucs_string_buffer_init(&vfs.text);
     test_open_and_meet();
     test_send();
     test_receive_all();
-    assert_int_equal(ucs_vfs_path_list_dir("/", test_vfs_visit, &vfs), UCS_OK);
-    assert_int_equal(vfs.count, 2);
-    text = ucs_string_buffer_cstr(&vfs.text);
+    test_vfs_visit_all();
+    assert_int_equal(test_vfs.count, 2);
+    text = ucs_string_buffer_cstr(&test_vfs.text);
     assert_non_null(strstr(text, " sent=2 sent_bytes=16 received=0 "));
     assert_non_null(strstr(text, " sent=0 sent_bytes=0 received=2 "
                                  "received_bytes=16 "));
     assert_non_null(strstr(text, " violations=0"));
-    ucs_string_buffer_cleanup(&vfs.text);
+    ucs_string_buffer_cleanup(&test_vfs.text);
     test_close();
 }
 
