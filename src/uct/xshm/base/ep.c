@@ -28,7 +28,7 @@ static UCS_F_ALWAYS_INLINE xshm_iface_t *xshm_ep_iface(const xshm_ep_t *ep)
 
 /* What waits goes first, and then that which is being sent: those behind it in
  * the queue are no reason to wait */
-static int xshm_ep_must_wait(xshm_ep_t *ep)
+int xshm_ep_must_wait(const xshm_ep_t *ep)
 {
     return !ucs_queue_is_empty(&ep->pending) && !ep->is_sending;
 }
@@ -41,7 +41,8 @@ void xshm_ep_update_ring(xshm_ep_t *ep)
                 !xshm_ep_must_wait(ep) && !ep->peer->is_held) ?
                        &tx->ring :
                        &xshm_ring_tx_none;
-    ep->direct_rights = ((ep->status == UCS_OK) && !ep->peer->is_indirect) ?
+    ep->direct_rights = ((ep->status == UCS_OK) && !ep->peer->is_indirect &&
+                         !xshm_ep_must_wait(ep)) ?
                                 XSHM_RIGHT_ALL :
                                 0;
 }

@@ -71,6 +71,9 @@ ucs_status_t xshm_ep_invalidate(uct_ep_h tl_ep, unsigned flags);
 /** May this endpoint send now? Opens the channel at its first message. */
 ucs_status_t xshm_ep_check_sendable(xshm_ep_t *ep);
 
+/** Do others of this endpoint wait, who go first? */
+int xshm_ep_must_wait(const xshm_ep_t *ep);
+
 /** Find room for a record of @a lines lines, to be committed to ep->ring */
 ucs_status_t
 xshm_ep_reserve_record(xshm_ep_t *ep, uint32_t lines, void **payload_p);

@@ -163,6 +163,10 @@ UCS_F_NOINLINE ucs_status_t xshm_rma_find_slow(xshm_ep_t *ep, xshm_rkey_t *rkey,
         return ep->status;
     }
 
+    if (xshm_ep_must_wait(ep)) {
+        return UCS_ERR_NO_RESOURCE;
+    }
+
     /* The target would refuse it, too */
     if (!xshm_rkey_covers(rkey, address, length) ||
         !(rkey->key.rights & right)) {

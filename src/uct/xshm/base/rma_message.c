@@ -141,13 +141,13 @@ void xshm_rma_fence(xshm_peer_t *peer)
 {
     xshm_ep_t *ep;
 
-    if (!xshm_rma_is_busy(peer) && ucs_list_is_empty(&peer->waiting)) {
+    if (!xshm_rma_is_busy(peer)) {
         return;
     }
 
     /* The ring keeps the order, but for what is not in it yet */
     peer->is_indirect = 1;
-    peer->is_held     = (peer->rma != NULL) && (peer->rma->sending != NULL);
+    peer->is_held     = (peer->rma->sending != NULL);
     ucs_list_for_each(ep, &peer->eps, list) {
         xshm_ep_update_ring(ep);
     }
