@@ -55,7 +55,7 @@ static void passive_put_get(MPI_Win win, int target, uint64_t round)
     free(out);
 }
 
-/* Odd ranks put, and even ones wait without MPI */
+/* Even ranks put, and odd ones wait without MPI */
 static void passive_round(MPI_Win win, const char *base, uint64_t round)
 {
     int last = check_size - (check_size % 2);
@@ -64,12 +64,12 @@ static void passive_round(MPI_Win win, const char *base, uint64_t round)
         return;
     }
 
-    if (check_rank % 2) {
-        passive_put_get(win, check_rank - 1, round);
+    if ((check_rank % 2) == 0) {
+        passive_put_get(win, check_rank + 1, round);
     } else {
         passive_wait(base, round);
         check_data(base + sizeof(round), PASSIVE_SIZE - sizeof(round),
-                   check_seed(check_rank + 1, round, 1), "put, passive");
+                   check_seed(check_rank - 1, round, 1), "put, passive");
     }
 }
 
