@@ -32,6 +32,9 @@
 /* News of channels that are taken in one call of progress */
 #define XSHM_IFACE_MAX_EVENTS 64
 
+/* Looks in vain after a message until the next one is not expected soon */
+#define XSHM_IFACE_MAX_LOOKS 64
+
 /* Buffers of copies that are allocated at a time */
 #define XSHM_IFACE_DESC_GROW 64
 
@@ -74,6 +77,13 @@ ucs_config_field_t xshm_iface_config_table[] = {
     {"MAX_POLL", "16",
      "Most messages of one peer that are received in one call of progress.",
      ucs_offsetof(xshm_iface_config_t, max_poll), UCS_CONFIG_TYPE_UINT},
+
+    {"POLL_GAP", "80ns",
+     "Shortest time from one look at the channels that finds no message to the\n"
+     "next, within some microseconds after a message. It keeps the receiver\n"
+     "from taking away the line that the sender is about to write, and should\n"
+     "be a little more than that takes. 0 is none.",
+     ucs_offsetof(xshm_iface_config_t, poll_gap), UCS_CONFIG_TYPE_TIME},
 
     {"YIELD", "4000",
      "Number of calls of progress in a row that find nothing, after which the\n"
@@ -689,6 +699,23 @@ static UCS_F_NOINLINE void xshm_iface_yield(xshm_iface_t *iface)
     }
 }
 
+/* A line that is looked at in vain is taken away from who is about to write it,
+ * and has to travel twice. So as long as the next message is likely to come soon
+ * there is a gap between two such looks; nobody waits for it. */
+static UCS_F_ALWAYS_INLINE void
+xshm_iface_looked(xshm_iface_t *iface, unsigned count)
+{
+    if (count > 0) {
+        iface->num_looks = iface->config.max_looks;
+        iface->next_look = 0;
+    } else if (iface->num_looks > 0) {
+        --iface->num_looks;
+        iface->next_look = ucs_get_time() + iface->config.look_gap;
+    } else {
+        iface->next_look = 0;
+    }
+}
+
 unsigned xshm_iface_progress(uct_iface_h tl_iface)
 {
     xshm_iface_t   *iface = ucs_derived_of(tl_iface, xshm_iface_t);
@@ -697,8 +724,12 @@ unsigned xshm_iface_progress(uct_iface_h tl_iface)
     xshm_rx_t      *rx;
     unsigned        i;
 
-    for (i = 0; i < set->num_hot; ++i) {
-        count += xshm_iface_poll(iface, set->hot[i]);
+    if (ucs_likely(iface->next_look == 0) ||
+        (ucs_get_time() >= iface->next_look)) {
+        for (i = 0; i < set->num_hot; ++i) {
+            count += xshm_iface_poll(iface, set->hot[i]);
+        }
+        xshm_iface_looked(iface, count);
     }
 
     if (set->num_cold > 0) {
@@ -964,9 +995,14 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
     self->num_messages   = 0;
     self->rx_headroom =
             UCT_IFACE_PARAM_VALUE(params, rx_headroom, RX_HEADROOM, 0);
-    self->release_desc.cb        = xshm_iface_release_desc;
-    self->config.max_poll        = ucs_max(config->max_poll, 1);
-    self->config.yield_after     = config->yield_after;
+    self->release_desc.cb    = xshm_iface_release_desc;
+    self->config.max_poll    = ucs_max(config->max_poll, 1);
+    self->config.yield_after = config->yield_after;
+    self->config.look_gap    = ucs_time_from_sec(config->poll_gap);
+    self->config.max_looks =
+            (self->config.look_gap > 0) ? XSHM_IFACE_MAX_LOOKS : 0;
+    self->num_looks              = 0;
+    self->next_look              = 0;
     self->config.linger          = config->linger;
     self->config.is_message_only = (config->rma == XSHM_IFACE_RMA_MESSAGE);
 

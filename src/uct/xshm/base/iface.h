@@ -16,6 +16,7 @@
 #include <ucs/datastruct/khash.h>
 #include <ucs/datastruct/list.h>
 #include <ucs/datastruct/mpool.h>
+#include <ucs/time/time.h>
 #include <uct/base/uct_iface.h>
 
 
@@ -62,6 +63,7 @@ typedef struct xshm_iface_config {
     size_t                  max_short;
     unsigned                max_poll;
     unsigned                yield_after;
+    double                  poll_gap;
     ucs_on_off_auto_value_t copy_out;
     double                  linger;
     ucs_config_allow_list_t allow;
@@ -80,6 +82,8 @@ typedef struct xshm_iface {
     xshm_stats_t     stats;
     unsigned         work;       /**< XSHM_IFACE_WORK_xx */
     unsigned         idle_polls; /**< Empty calls of progress in a row */
+    unsigned         num_looks;  /**< Looks in vain until the gap ends */
+    ucs_time_t       next_look;  /**< Not to look before; 0: look */
     unsigned         rx_headroom;
     ucs_list_link_t  blocked;    /**< Peers with endpoints that wait */
     ucs_list_link_t  failed;     /**< Endpoints to be reported */
@@ -96,16 +100,18 @@ typedef struct xshm_iface {
     uint64_t        num_messages;   /**< The same by message, in records */
 
     struct {
-        size_t   ring_size;       /**< Bytes */
-        size_t   seg_size;        /**< Longest message, bytes */
-        size_t   max_short;       /**< Longest short message, bytes */
-        size_t   max_hdr;         /**< Longest header of am_zcopy, bytes */
-        uint32_t seg_lines;       /**< Lines of the longest message */
-        unsigned max_poll;        /**< Messages of a channel at a time */
-        unsigned yield_after;     /**< Empty calls, or 0: never */
-        int      copy_out;        /**< Copy before handing up */
-        double   linger;          /**< Seconds */
-        int      is_message_only; /**< No direct access */
+        size_t     ring_size;       /**< Bytes */
+        size_t     seg_size;        /**< Longest message, bytes */
+        size_t     max_short;       /**< Longest short message, bytes */
+        size_t     max_hdr;         /**< Longest header of am_zcopy, bytes */
+        uint32_t   seg_lines;       /**< Lines of the longest message */
+        unsigned   max_poll;        /**< Messages of a channel at a time */
+        unsigned   yield_after;     /**< Empty calls, or 0: never */
+        ucs_time_t look_gap;        /**< Between looks in vain */
+        unsigned   max_looks;       /**< With that gap, after a message */
+        int        copy_out;        /**< Copy before handing up */
+        double     linger;          /**< Seconds */
+        int        is_message_only; /**< No direct access */
     } config;
 } xshm_iface_t;
 
