@@ -10,7 +10,7 @@ AC_DEFUN([XSHM_CHECK_XEN], [
                 [], [with_xen=auto])
     xshm_xen=no
     AS_IF([test "x$with_xen" != xno],
-          [PKG_CHECK_MODULES([XEN], [xengnttab xenevtchn xenstore],
+          [PKG_CHECK_MODULES([XEN], [xengnttab xenevtchn xenstore xentoollog],
                              [xshm_xen=yes],
                              [AS_IF([test "x$with_xen" != xauto],
                                     [XSHM_ERROR([Xen's libraries were asked

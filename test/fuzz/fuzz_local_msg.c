@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * The running service of the device "local", and a peer that sends it anything,
- * with and without descriptors. After each input the service must still answer,
+ * with and without descriptors, and writes anything into the start of the data
+ * pages that it offers: layout, and lines for waking up. After each input the service must still answer,
  * and have closed all that the input opened.
  */
 
@@ -23,6 +24,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 
@@ -39,15 +41,21 @@ enum {
     FUZZ_PACKET_RAW     = 1 << 0, /* Not even the first words are right */
     FUZZ_PACKET_TARGET  = 1 << 1, /* For our interface, with its token */
     FUZZ_PACKET_GOOD_FD = 1 << 2, /* The right descriptors */
-    FUZZ_PACKET_LENGTH  = 1 << 3  /* Another length */
+    FUZZ_PACKET_LENGTH  = 1 << 3, /* Another length */
+    FUZZ_PACKET_LAYOUT  = 1 << 4, /* Write another layout before */
+    FUZZ_PACKET_WAKE    = 1 << 5, /* Write the line for waking up before */
+    FUZZ_PACKET_BELL    = 1 << 6  /* With what can wake us */
 };
 
 
-static xshm_mailbox_t *fuzz_mailbox;
-static int             fuzz_good_fds[XSHM_LOCAL_NUM_FDS];
-static int             fuzz_bad_fd;
-static unsigned        fuzz_num_fds;
-static int             fuzz_free_fd; /* The lowest number that is not in use */
+static xshm_mailbox_t  *fuzz_mailbox;
+static int              fuzz_good_fds[XSHM_LOCAL_NUM_FDS];
+static xshm_abi_data_t *fuzz_data; /* Start of the data pages */
+static xshm_abi_data_t  fuzz_good_data;
+static int              fuzz_bell_fds[2];
+static int              fuzz_bad_fd;
+static unsigned         fuzz_num_fds;
+static int              fuzz_free_fd; /* The lowest number that is not in use */
 
 
 static ucs_log_func_rc_t
@@ -59,12 +67,15 @@ fuzz_log_handler(const char *file, unsigned line, const char *function,
     return UCS_LOG_FUNC_RC_STOP;
 }
 
-static int fuzz_memfd(size_t size, int seals, const xshm_abi_data_t *header)
+/* Mapped by us before it is sealed against that */
+static int fuzz_memfd(size_t size, int seals, void **start_p)
 {
     int fd = memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     fuzz_check((fd >= 0) && (posix_fallocate(fd, 0, size) == 0));
-    fuzz_check(pwrite(fd, header, sizeof(*header), 0) == sizeof(*header));
+    *start_p = mmap(NULL, XSHM_ABI_PAGE_SIZE, PROT_READ | PROT_WRITE,
+                    MAP_SHARED, fd, 0);
+    fuzz_check(*start_p != MAP_FAILED);
     fuzz_check(fcntl(fd, F_ADD_SEALS, seals) == 0);
     return fd;
 }
@@ -86,17 +97,22 @@ static void fuzz_start(void)
                                   .ring_size   = XSHM_ABI_RING_MIN_SIZE,
                                   .max_payload = 64,
                                   .num_pages = FUZZ_DATA_SIZE / XSHM_ABI_PAGE_SIZE};
+    void           *ret;
 
     ucs_log_push_handler(fuzz_log_handler);
     fuzz_check(xshm_service_start() == UCS_OK);
     fuzz_check(xshm_mailbox_create(xshm_service_platform(&xshm_local_ops), NULL,
                                    &fuzz_mailbox) == UCS_OK);
-    fuzz_good_fds[0] = fuzz_memfd(FUZZ_DATA_SIZE,
-                                  size_seals | F_SEAL_FUTURE_WRITE, &header);
-    fuzz_good_fds[1] = fuzz_memfd(XSHM_ABI_RETURN_SIZE, size_seals, &header);
-    fuzz_bad_fd      = open("/dev/null", O_RDWR | O_CLOEXEC);
-    fuzz_num_fds     = xshm_fdset_count();
-    fuzz_free_fd     = fuzz_lowest_free_fd();
+    fuzz_good_data = header;
+    fuzz_good_fds[0] =
+            fuzz_memfd(FUZZ_DATA_SIZE, size_seals | F_SEAL_FUTURE_WRITE,
+                       (void **)&fuzz_data);
+    fuzz_good_fds[1] = fuzz_memfd(XSHM_ABI_RETURN_SIZE, size_seals, &ret);
+    fuzz_check(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0,
+                          fuzz_bell_fds) == 0);
+    fuzz_bad_fd  = open("/dev/null", O_RDWR | O_CLOEXEC);
+    fuzz_num_fds = xshm_fdset_count();
+    fuzz_free_fd = fuzz_lowest_free_fd();
 }
 
 static int fuzz_connect(void)
@@ -135,6 +151,28 @@ static void fuzz_send(int fd, const void *data, size_t length, const int *fds,
     (void)!sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+static void fuzz_write_data(fuzz_input_t *input, size_t offset, size_t size)
+{
+    uint8_t *bytes = (uint8_t *)fuzz_data + offset;
+    size_t   i;
+
+    for (i = 0; i < size; ++i) {
+        bytes[i] ^= (uint8_t)fuzz_take(input, 1);
+    }
+}
+
+static void fuzz_write(fuzz_input_t *input, unsigned flags)
+{
+    if (flags & FUZZ_PACKET_LAYOUT) {
+        fuzz_write_data(input, 0, offsetof(xshm_abi_data_t, unused0));
+    }
+
+    if (flags & FUZZ_PACKET_WAKE) {
+        fuzz_write_data(input, offsetof(xshm_abi_data_t, wake),
+                        offsetof(xshm_abi_wake_t, unused));
+    }
+}
+
 static void fuzz_send_packet(int fd, fuzz_input_t *input)
 {
     union {
@@ -155,7 +193,7 @@ static void fuzz_send_packet(int fd, fuzz_input_t *input)
     if (!(flags & FUZZ_PACKET_RAW)) {
         packet.msg.magic   = XSHM_LOCAL_MAGIC;
         packet.msg.version = XSHM_ABI_VERSION;
-        packet.msg.type %= XSHM_LOCAL_MSG_CLOSE + 2;
+        packet.msg.type %= XSHM_LOCAL_MSG_FORGET + 2;
         packet.msg.channel %= 4;
         packet.msg.by_sender %= 2;
     }
@@ -170,6 +208,11 @@ static void fuzz_send_packet(int fd, fuzz_input_t *input)
         fds[flags % 2] = fuzz_bad_fd;
     }
 
+    if (flags & FUZZ_PACKET_BELL) {
+        fds[0] = fuzz_bell_fds[0];
+    }
+
+    fuzz_write(input, flags);
     if (flags & FUZZ_PACKET_LENGTH) {
         length = (size_t)fuzz_take(input, 1) % FUZZ_PACKET_MAX;
     }
@@ -238,7 +281,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_start();
     }
 
-    fd = fuzz_connect();
+    *fuzz_data = fuzz_good_data;
+    fd         = fuzz_connect();
     for (i = 0; (input.size > 0) && (i < FUZZ_MAX_PACKETS); ++i) {
         fuzz_send_packet(fd, &input);
         fuzz_take_events();

@@ -435,6 +435,25 @@ static void hostile_wrong_token(const hostile_address_t *victim)
     hostile_say("%u requests were refused", i);
 }
 
+/* What we have given up may still be there for a while, up to a limit */
+static void
+hostile_open_again(hostile_channel_t *channel, const hostile_address_t *victim)
+{
+    double deadline = hostile_now() + HOSTILE_PATIENCE;
+
+    for (;;) {
+        hostile_alloc(channel, victim);
+        hostile_device->ask(channel, victim);
+        if (hostile_device->answer(channel, HOSTILE_PATIENCE) ==
+            HOSTILE_ACCEPTED) {
+            return;
+        }
+        hostile_check(hostile_now() < deadline, "no new channel");
+        hostile_device->end(channel);
+        hostile_sleep_ms(10);
+    }
+}
+
 /* Asked, and gone at once; memory given up before it is mapped */
 static void hostile_half(const hostile_address_t *victim)
 {
@@ -449,7 +468,7 @@ static void hostile_half(const hostile_address_t *victim)
         }
         hostile_device->end(&channel);
     }
-    hostile_open(&channel, victim);
+    hostile_open_again(&channel, victim);
     hostile_device->end(&channel);
     hostile_say("%u half set-ups, and a whole one", i);
 }

@@ -29,7 +29,7 @@
 #define XEN_DOMID_OFFSET 16
 #define XEN_NAME_PART    5
 #define XEN_POLL_MS      5
-#define XEN_ROUNDS       25
+#define XEN_ROUNDS       8
 #define XEN_NUM_SEEN     4096
 
 static const char xen_digits[] =
@@ -589,7 +589,7 @@ static void xen_refusals(const hostile_address_t *victim)
         free(value);
         xen_remove(domid, names[i]);
     }
-    if ((refused == 0) || (refused > 32)) {
+    if ((refused == 0) || (refused > 16)) {
         hostile_fail("%u refusals stand at a time", refused);
     }
     hostile_say("%u refusals stood for %u requests", refused, i);

@@ -33,7 +33,7 @@
 
 /* Connections that one process may have to us: it needs two at most, but some
  * may be on their way to be closed */
-#define XSHM_LOCAL_MAX_LINKS 16
+#define XSHM_LOCAL_MAX_LINKS 64
 
 
 /* Room for the descriptors of one message */

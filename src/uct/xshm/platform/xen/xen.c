@@ -166,14 +166,25 @@ static ucs_status_t xshm_xen_open_fds(xshm_xen_t *xen)
     }
 
     xshm_fdset_add(xen->gntalloc_fd);
-    xen->gnttab = xengnttab_open(NULL, 0);
-    if (xen->gnttab == NULL) {
+    /* It would write a line for each page that a peer offers and has not
+     * granted; we write our own, and not without end */
+    xen->logger =
+            (xentoollog_logger *)xtl_createlogger_stdiostream(stderr,
+                                                              XTL_CRITICAL, 0);
+    if (xen->logger == NULL) {
         goto err_close_gntalloc;
+    }
+
+    xen->gnttab = xengnttab_open(xen->logger, 0);
+    if (xen->gnttab == NULL) {
+        goto err_destroy_logger;
     }
 
     xshm_fdset_add(xengnttab_fd(xen->gnttab));
     return xshm_xen_poll_fd(xen, xen->kick_fd);
 
+err_destroy_logger:
+    xtl_logger_destroy(xen->logger);
 err_close_gntalloc:
     xshm_fdset_close(xen->gntalloc_fd);
 err_close_kick:
@@ -190,6 +201,7 @@ static void xshm_xen_close_fds(xshm_xen_t *xen)
 {
     xshm_fdset_forget(xengnttab_fd(xen->gnttab));
     xengnttab_close(xen->gnttab);
+    xtl_logger_destroy(xen->logger);
     xshm_fdset_close(xen->gntalloc_fd);
     xshm_fdset_close(xen->kick_fd);
     xshm_fdset_close(xen->epoll_fd);
@@ -261,6 +273,7 @@ xshm_xen_new(uint64_t process, const xshm_platform_sink_t *sink)
     ucs_list_head_init(&xen->bells);
     ucs_list_head_init(&xen->lookups);
     ucs_list_head_init(&xen->quarantine);
+    ucs_list_head_init(&xen->pool);
     return xen;
 }
 

@@ -36,9 +36,11 @@
 /* Nodes that are as old are those of a process that died */
 #define XSHM_XEN_NODE_LIFETIME 120 /* seconds */
 
-/* Refusals that stand at a time: a peer that asks for nonsense over and over
- * shall not use up this machine's nodes. What is not refused times out. */
-#define XSHM_XEN_MAX_REFUSALS 32
+/* Refusals that stand at a time, of each domain and of all: a peer that asks
+ * for nonsense over and over shall not use up this machine's nodes, nor what
+ * others need. What is not refused times out. */
+#define XSHM_XEN_MAX_REFUSALS     16
+#define XSHM_XEN_MAX_ALL_REFUSALS 128
 
 
 /* What one domain can make a process map: the channels of as many of its
@@ -385,6 +387,19 @@ xshm_xen_refused_find(xshm_xen_t *xen, uint32_t domid, const char *name)
     return NULL;
 }
 
+static int xshm_xen_may_refuse(const xshm_xen_t *xen, uint32_t domid)
+{
+    unsigned            count = 0;
+    xshm_xen_refused_t *refused;
+
+    ucs_list_for_each(refused, &xen->refusals, list) {
+        count += (refused->domid == domid);
+    }
+
+    return (count < XSHM_XEN_MAX_REFUSALS) &&
+           (xen->num_refusals < XSHM_XEN_MAX_ALL_REFUSALS);
+}
+
 /* Refuse by a node of our own */
 static void xshm_xen_write_refusal(xshm_xen_t *xen, uint32_t domid,
                                    const char *name, xshm_reason_t reason)
@@ -395,7 +410,7 @@ static void xshm_xen_write_refusal(xshm_xen_t *xen, uint32_t domid,
     char                path[XSHM_XEN_PATH_MAX], value[XSHM_XEN_VALUE_MAX];
     xshm_xen_refused_t *refused;
 
-    if (xen->num_refusals >= XSHM_XEN_MAX_REFUSALS) {
+    if (!xshm_xen_may_refuse(xen, domid)) {
         ucs_debug("xshm: too many requests to refuse: one of domain %u is "
                   "ignored",
                   domid);

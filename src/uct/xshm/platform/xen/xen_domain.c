@@ -65,8 +65,9 @@ void xshm_xen_domain_fail(xshm_xen_t *xen, xshm_xen_domain_t *domain)
 {
     xshm_xen_conn_t *conn, *tmp;
 
-    domain->identity[0] = '\0';
-    domain->is_prepared = 0;
+    domain->identity[0]  = '\0';
+    domain->is_prepared  = 0;
+    domain->num_unproved = 0;
     xshm_xen_mem_orphan(xen, domain->domid);
     xshm_xen_forget_lookups(xen, domain->domid);
 

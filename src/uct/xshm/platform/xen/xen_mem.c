@@ -22,11 +22,25 @@
  * Who maps, unmaps first: pages that are freed while a peer has them mapped
  * are kept back by the kernel, which looks at ten of them a second. They wait
  * in a quarantine here until the peer's live byte is gone, up to a limit for
- * each domain: a peer that never unmaps cannot drain this machine.
+ * each domain.
+ *
+ * That byte is the peer's word only: one that lies has them mapped still, and
+ * the kernel would keep more and more of them. So pages that a peer was told of
+ * are not freed at once, but wait in a pool for the next channel to the same
+ * domain. Those that nobody needs are freed after a while, but no more of one
+ * domain than a limit, in this process' life: then they stay in the pool. What a
+ * peer can keep is so bounded by that limit, and by what this side itself has
+ * used at once. Pages never go to another domain.
  */
 
 /* Pages that a domain may keep from being freed, besides its channels */
 #define XSHM_XEN_MEM_QUARANTINE_MAX 256
+
+/* Pages of a domain that are freed on its word: it may have them mapped */
+#define XSHM_XEN_MEM_MAX_UNPROVED 2048u
+
+/* How long pages wait in the pool, if they can be freed */
+#define XSHM_XEN_MEM_POOL_MS 1000
 
 #define XSHM_XEN_GNTALLOC_LIMIT "/sys/module/xen_gntalloc/parameters/limit"
 
@@ -247,6 +261,73 @@ static int xshm_xen_quarantine_is_full(xshm_xen_t *xen, uint32_t domid)
     return 1;
 }
 
+/* Under the lock: pages that this domain had before */
+static xshm_xen_mem_t *
+xshm_xen_pool_find(xshm_xen_t *xen, uint32_t domid, size_t data_size)
+{
+    xshm_xen_mem_t *mem;
+
+    ucs_list_for_each(mem, &xen->pool, list) {
+        if ((mem->domid == domid) && (mem->super.data_size == data_size) &&
+            !mem->is_orphan) {
+            return mem;
+        }
+    }
+
+    return NULL;
+}
+
+/* As they were when they were new. The references stay: the peer can only read
+ * them. */
+static int xshm_xen_mem_clean(xshm_xen_mem_t *mem)
+{
+    xshm_abi_data_t *data       = mem->super.data;
+    uint32_t         return_ref = data->return_ref;
+
+    if (mprotect(mem->super.ret, XSHM_ABI_RETURN_SIZE,
+                 PROT_READ | PROT_WRITE) != 0) {
+        return 0;
+    }
+
+    memset(mem->super.ret, 0, XSHM_ABI_RETURN_SIZE);
+    memset(data, 0, sizeof(*data));
+    memset((char *)data + XSHM_ABI_RING_OFFSET, 0,
+           mem->super.data_size - XSHM_ABI_RING_OFFSET);
+    data->return_ref = return_ref;
+    mem->is_asked    = 0;
+    return mprotect(mem->super.ret, XSHM_ABI_RETURN_SIZE, PROT_READ) == 0;
+}
+
+static void xshm_xen_mem_put_in_pool(xshm_xen_mem_t *mem)
+{
+    xshm_xen_t *xen = mem->xen;
+
+    mem->pooled = xshm_xen_now_ms();
+    pthread_mutex_lock(&xen->lock);
+    ucs_list_add_tail(&xen->pool, &mem->list);
+    pthread_mutex_unlock(&xen->lock);
+}
+
+static xshm_xen_mem_t *
+xshm_xen_mem_take(xshm_xen_t *xen, uint32_t domid, size_t data_size)
+{
+    xshm_xen_mem_t *mem;
+
+    pthread_mutex_lock(&xen->lock);
+    mem = xshm_xen_pool_find(xen, domid, data_size);
+    if (mem != NULL) {
+        ucs_list_del(&mem->list);
+    }
+    pthread_mutex_unlock(&xen->lock);
+
+    if ((mem != NULL) && !xshm_xen_mem_clean(mem)) {
+        xshm_xen_mem_put_in_pool(mem);
+        mem = NULL;
+    }
+
+    return mem;
+}
+
 static xshm_xen_mem_t *
 xshm_xen_mem_new(xshm_xen_t *xen, uint32_t domid, size_t data_size)
 {
@@ -275,6 +356,12 @@ ucs_status_t xshm_xen_mem_alloc(xshm_platform_t *platform, const void *dev_addr,
         return UCS_ERR_EXCEEDS_LIMIT;
     }
 
+    mem = xshm_xen_mem_take(xen, addr->domid, data_size);
+    if (mem != NULL) {
+        *mem_p = &mem->super;
+        return UCS_OK;
+    }
+
     mem = xshm_xen_mem_new(xen, addr->domid, data_size);
     if (mem == NULL) {
         return UCS_ERR_NO_MEMORY;
@@ -296,7 +383,17 @@ ucs_status_t xshm_xen_mem_alloc(xshm_platform_t *platform, const void *dev_addr,
 int xshm_xen_mem_check(xshm_platform_t *platform, const void *dev_addr,
                        size_t data_size)
 {
-    xshm_mem_t *mem;
+    xshm_xen_t                *xen  = (xshm_xen_t *)platform;
+    const xshm_xen_dev_addr_t *addr = dev_addr;
+    xshm_mem_t                *mem;
+    int                        is_there;
+
+    pthread_mutex_lock(&xen->lock);
+    is_there = xshm_xen_pool_find(xen, addr->domid, data_size) != NULL;
+    pthread_mutex_unlock(&xen->lock);
+    if (is_there) {
+        return 1;
+    }
 
     if (xshm_xen_mem_alloc(platform, dev_addr, data_size, &mem) != UCS_OK) {
         return 0;
@@ -325,11 +422,21 @@ static void xshm_xen_mem_unmap(xshm_xen_mem_t *mem)
     free(mem);
 }
 
+/* Does the peer say that it has it mapped? */
 static int xshm_xen_mem_is_mapped(const xshm_xen_mem_t *mem)
 {
     const volatile xshm_abi_return_t *ret = mem->super.ret;
 
     return mem->is_asked && !mem->is_orphan && ret->live;
+}
+
+/* A request without an answer may still be in the hands of a peer that was
+ * paused: what it maps must not be another channel then */
+static int xshm_xen_mem_is_unanswered(const xshm_xen_mem_t *mem)
+{
+    const volatile xshm_abi_return_t *ret = mem->super.ret;
+
+    return mem->is_asked && !mem->is_orphan && !ret->was_live;
 }
 
 void xshm_xen_mem_free(xshm_mem_t *super)
@@ -344,15 +451,65 @@ void xshm_xen_mem_free(xshm_mem_t *super)
 
     /* The peer, if it has mapped it, shall stop */
     ((volatile xshm_abi_data_t *)mem->super.data)->live = 0;
-    if (!xshm_xen_mem_is_mapped(mem)) {
+    mem->is_told = mem->is_told || mem->is_asked;
+    if (!mem->is_told || mem->is_orphan) {
         xshm_xen_mem_free_granted(mem);
-        return;
+    } else if (!xshm_xen_mem_is_mapped(mem) &&
+               !xshm_xen_mem_is_unanswered(mem)) {
+        xshm_xen_mem_put_in_pool(mem);
+        xshm_xen_kick(xen);
+    } else {
+        pthread_mutex_lock(&xen->lock);
+        ucs_list_add_tail(&xen->quarantine, &mem->list);
+        pthread_mutex_unlock(&xen->lock);
+        xshm_xen_kick(xen);
+    }
+}
+
+/* May these pages be freed, although the peer may lie? */
+static int xshm_xen_mem_may_free(const xshm_xen_mem_t *mem)
+{
+    const xshm_xen_domain_t *domain =
+            xshm_xen_domain_find(mem->xen, mem->domid);
+
+    return mem->is_orphan || (domain == NULL) ||
+           (domain->num_unproved + xshm_xen_mem_num_pages(mem) <=
+            XSHM_XEN_MEM_MAX_UNPROVED);
+}
+
+/* Under the lock */
+static void xshm_xen_mem_give_back(xshm_xen_mem_t *mem)
+{
+    xshm_xen_domain_t *domain = xshm_xen_domain_find(mem->xen, mem->domid);
+
+    if ((domain != NULL) && !mem->is_orphan) {
+        domain->num_unproved += (uint32_t)xshm_xen_mem_num_pages(mem);
     }
 
-    pthread_mutex_lock(&xen->lock);
-    ucs_list_add_tail(&xen->quarantine, &mem->list);
-    pthread_mutex_unlock(&xen->lock);
-    xshm_xen_kick(xen);
+    ucs_list_del(&mem->list);
+    xshm_xen_mem_free_granted(mem);
+}
+
+/* Under the lock. @return Zero if nothing is left that can be freed. */
+static int xshm_xen_mem_release_pool(xshm_xen_t *xen)
+{
+    uint64_t        now     = xshm_xen_now_ms();
+    int             is_left = 0;
+    xshm_xen_mem_t *mem, *tmp;
+
+    ucs_list_for_each_safe(mem, tmp, &xen->pool, list) {
+        if (!xshm_xen_mem_may_free(mem)) {
+            continue;
+        }
+
+        if (mem->is_orphan || (now - mem->pooled >= XSHM_XEN_MEM_POOL_MS)) {
+            xshm_xen_mem_give_back(mem);
+        } else {
+            is_left = 1;
+        }
+    }
+
+    return is_left;
 }
 
 int xshm_xen_mem_release(xshm_xen_t *xen)
@@ -362,12 +519,20 @@ int xshm_xen_mem_release(xshm_xen_t *xen)
 
     pthread_mutex_lock(&xen->lock);
     ucs_list_for_each_safe(mem, tmp, &xen->quarantine, list) {
-        if (!xshm_xen_mem_is_mapped(mem)) {
+        if (xshm_xen_mem_is_mapped(mem)) {
+            continue;
+        }
+
+        if (!xshm_xen_mem_is_unanswered(mem)) {
             ucs_list_del(&mem->list);
-            xshm_xen_mem_free_granted(mem);
+            ucs_list_add_tail(&xen->pool, &mem->list);
+            mem->pooled = xshm_xen_now_ms();
+        } else if (xshm_xen_mem_may_free(mem)) {
+            xshm_xen_mem_give_back(mem);
         }
     }
-    is_left = !ucs_list_is_empty(&xen->quarantine);
+    is_left = xshm_xen_mem_release_pool(xen) ||
+              !ucs_list_is_empty(&xen->quarantine);
     pthread_mutex_unlock(&xen->lock);
     return is_left;
 }
@@ -380,17 +545,26 @@ void xshm_xen_mem_orphan(xshm_xen_t *xen, uint32_t domid)
     ucs_list_for_each(mem, &xen->quarantine, list) {
         mem->is_orphan = mem->is_orphan || (mem->domid == domid);
     }
+    ucs_list_for_each(mem, &xen->pool, list) {
+        mem->is_orphan = mem->is_orphan || (mem->domid == domid);
+    }
     pthread_mutex_unlock(&xen->lock);
+}
+
+static void xshm_xen_mem_free_list(ucs_list_link_t *list)
+{
+    xshm_xen_mem_t *mem;
+
+    while (!ucs_list_is_empty(list)) {
+        mem = ucs_list_extract_head(list, xshm_xen_mem_t, list);
+        xshm_xen_mem_free_granted(mem);
+    }
 }
 
 void xshm_xen_mem_cleanup(xshm_xen_t *xen)
 {
-    xshm_xen_mem_t *mem;
-
-    while (!ucs_list_is_empty(&xen->quarantine)) {
-        mem = ucs_list_extract_head(&xen->quarantine, xshm_xen_mem_t, list);
-        xshm_xen_mem_free_granted(mem);
-    }
+    xshm_xen_mem_free_list(&xen->quarantine);
+    xshm_xen_mem_free_list(&xen->pool);
 }
 
 /* Copy the references of all data pages from the first one, and that of the

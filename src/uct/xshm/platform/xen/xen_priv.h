@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 #include <xengnttab.h>
+#include <xentoollog.h>
 
 /**
  * What the files of this platform share.
@@ -22,21 +23,22 @@
 
 /** State of the platform in this process */
 typedef struct xshm_xen {
-    xshm_platform_t   super;
-    xshm_xen_store_t  store;
-    xengnttab_handle *gnttab;      /**< Maps what peers grant */
-    int               gntalloc_fd; /**< Grants pages to peers */
-    int               epoll_fd;
-    int               kick_fd;      /**< Another thread wants something */
-    uint32_t          next_request; /**< Number of the next request */
-    uint64_t          next_scan;    /**< Milliseconds */
-    uint64_t          next_listen;  /**< When to try to listen again, if
+    xshm_platform_t    super;
+    xshm_xen_store_t   store;
+    xengnttab_handle  *gnttab;      /**< Maps what peers grant */
+    xentoollog_logger *logger;      /**< Where its library complains */
+    int                gntalloc_fd; /**< Grants pages to peers */
+    int                epoll_fd;
+    int                kick_fd;      /**< Another thread wants something */
+    uint32_t           next_request; /**< Number of the next request */
+    uint64_t           next_scan;    /**< Milliseconds */
+    uint64_t           next_listen;  /**< When to try to listen again, if
                                          is_deaf, milliseconds */
-    int               is_deaf;      /**< No requests are heard of */
-    int               is_short;     /**< Watches have run out */
-    ucs_list_link_t   domains;
-    ucs_list_link_t   refusals; /**< Nodes that refuse a request */
-    unsigned          num_refusals;
+    int                is_deaf;      /**< No requests are heard of */
+    int                is_short;     /**< Watches have run out */
+    ucs_list_link_t    domains;
+    ucs_list_link_t    refusals; /**< Nodes that refuse a request */
+    unsigned           num_refusals;
 
     ucs_list_link_t          bells;        /**< Ports of peers that are bound */
     struct xenevtchn_handle *evtchn;       /**< For them; NULL: none yet */
@@ -49,6 +51,7 @@ typedef struct xshm_xen {
     xshm_xen_dev_addr_t addr;
     ucs_list_link_t     lookups;    /**< Virtual machines that were asked for */
     ucs_list_link_t     quarantine; /**< Memory that a peer has still mapped */
+    ucs_list_link_t     pool; /**< Memory for the next channel to a peer */
 } xshm_xen_t;
 
 
@@ -56,11 +59,12 @@ typedef struct xshm_xen {
 typedef struct xshm_xen_domain {
     ucs_list_link_t list;
     uint32_t        domid;
-    int             is_watched;  /**< Its end is told by a watch */
-    int             is_prepared; /**< The folder for requests to it is there */
-    uint64_t        next_check;  /**< Else: when to look, milliseconds */
-    unsigned        num_offered; /**< Channels that it sends by */
-    uint32_t        num_mapped;  /**< Pages of them */
+    int             is_watched;   /**< Its end is told by a watch */
+    int             is_prepared;  /**< The folder for requests to it is there */
+    uint64_t        next_check;   /**< Else: when to look, milliseconds */
+    unsigned        num_offered;  /**< Channels that it sends by */
+    uint32_t        num_mapped;   /**< Pages of them */
+    uint32_t        num_unproved; /**< Pages that were freed on its word */
     ucs_list_link_t conns;
     char            identity[XSHM_XEN_VALUE_MAX]; /**< Or empty */
 } xshm_xen_domain_t;
@@ -69,11 +73,13 @@ typedef struct xshm_xen_domain {
 /** Memory of a channel */
 typedef struct xshm_xen_mem {
     xshm_mem_t      super;
-    ucs_list_link_t list; /**< In the quarantine */
+    ucs_list_link_t list; /**< In the quarantine, or in the pool */
     xshm_xen_t     *xen;
     uint32_t        domid;      /**< The other machine */
     int             is_ours;    /**< Granted by this machine, not mapped */
     int             is_asked;   /**< The peer was told of it */
+    int             is_told;    /**< The same, of any channel that used it */
+    uint64_t        pooled;     /**< When it was put in the pool, ms */
     int             is_orphan;  /**< The peer's machine is gone */
     uint32_t        gref;       /**< Of the first data page */
     uint64_t        data_index; /**< In gntalloc, if ours */
@@ -146,8 +152,8 @@ void xshm_xen_mem_free(xshm_mem_t *mem);
 ucs_status_t xshm_xen_mem_map(xshm_xen_t *xen, uint32_t domid, uint32_t gref,
                               size_t data_size, xshm_mem_t **mem_p);
 
-/** Free what peers have unmapped in the meantime.
- *  @return Zero if nothing is left. */
+/** Free, or keep for later, what peers have unmapped in the meantime.
+ *  @return Zero if nothing is left to be done. */
 int xshm_xen_mem_release(xshm_xen_t *xen);
 
 /** A domain is gone: what it had mapped is free */
