@@ -78,7 +78,7 @@ ucs_config_field_t xshm_iface_config_table[] = {
      "Most messages of one peer that are received in one call of progress.",
      ucs_offsetof(xshm_iface_config_t, max_poll), UCS_CONFIG_TYPE_UINT},
 
-    {"POLL_GAP", "80ns",
+    {"POLL_GAP", "0.08us",
      "Shortest time from one look at the channels that finds no message to the\n"
      "next, within some microseconds after a message. It keeps the receiver\n"
      "from taking away the line that the sender is about to write, and should\n"
