@@ -1289,11 +1289,12 @@ static void test_target_killed(void **state)
                      UCS_OK);
     assert_int_equal(test_unpack(offer.key, &bundle), UCS_OK);
     iov.buffer = data;
-    for (i = 0; failed == 0; ++i) {
+    i          = 0;
+    while (failed == 0) {
         test_completion_init(&completion);
         status = uct_ep_get_zcopy(test.ep[0][1], &iov, 1, offer.base,
                                   bundle.rkey, &completion.super);
-        if (i == 10) {
+        if (i++ == 10) {
             xshm_test_peer_kill(&peer);
         }
         if (status == UCS_INPROGRESS) {
