@@ -368,8 +368,11 @@ def attack_with_traffic(scene, hostile, attack):
     return f'{told}; {scene.end_traffic():.0f} messages/s beside it'
 
 
-UCP_PORT = 21000
-UCP_MESSAGES = 200000
+# Without sanitizers: it needs none, and its process has no library of theirs
+RPC = os.environ.get('XSHM_TEST_RPC', os.path.join(BUILD, 'test', 'functional',
+                                                   'ucp_rpc'))
+RPC_PORT = 21000
+RPC_REQUESTS = 1000
 
 
 def sockets():
@@ -379,44 +382,58 @@ def sockets():
                               table.read(), re.M))
 
 
-def start_perftest(arguments, log):
-    library = LIBRARY.split()[-1]
+def start_rpc(role, port, log):
+    """A process that uses UCP: UCX's listener needs tcp besides."""
     return subprocess.Popen(
-        ['ucx_perftest', '-f', '-p', str(UCP_PORT + os.getpid() % 10000),
-         *arguments], stdout=log, stderr=subprocess.STDOUT,
-        env={**os.environ, 'LD_PRELOAD': library, 'UCX_TLS': 'xshm',
-             'UCX_XSHM_STATS': 'y', 'UCX_LOG_FILE': 'stderr'})
+        [RPC, role, '-p', str(port), '-n', str(RPC_REQUESTS)], stdout=log,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, 'LD_PRELOAD': LIBRARY.split()[-1],
+             'UCX_TLS': 'xshm,tcp,self', 'UCX_XSHM_STATS': 'y',
+             'UCX_LOG_FILE': 'stderr'})
+
+
+def text_of(log):
+    log.seek(0)
+    return log.read()
+
+
+def await_ready(server, log):
+    deadline = time.monotonic() + PATIENCE
+    while 'READY' not in text_of(log):
+        check(server.poll() is None and time.monotonic() < deadline,
+              f'the server does not start: {text_of(log)}')
+        time.sleep(0.01)
 
 
 def strangers(site):
     """Two processes use UCP; somebody without their tokens wants to connect to
     both. Nothing of it is mapped, all is counted, and they go on."""
     before = sockets()
+    port = RPC_PORT + os.getpid() % 10000
     logs = [tempfile.TemporaryFile('w+') for _ in range(2)]
-    server = start_perftest([], logs[0])
-    time.sleep(1)
-    client = start_perftest(['-t', 'tag_lat', '-s', '100', '-n',
-                             str(UCP_MESSAGES), '127.0.0.1'], logs[1])
+    servers = [start_rpc('server', port + i, log)
+               for i, log in enumerate(logs)]
+    for server, log in zip(servers, logs):
+        await_ready(server, log)
+    victims = sockets() - before
+    expect('processes that can be attacked', 2, len(victims))
     hostile = attacker(site)
-    deadline = time.monotonic() + PATIENCE
-    while len(sockets() - before) < 2:
-        check(time.monotonic() < deadline, 'the processes do not start')
-        time.sleep(0.01)
-    time.sleep(0.5)
-    for name in sockets() - before:
+    for name in victims:
         address = (1).to_bytes(1, 'little') + \
             int(name, 16).to_bytes(8, 'little') + bytes(20)
         say(hostile.ask('attack', 'wrong-token', ':' + address.hex()))
-    for process in server, client:
-        with open(f'/proc/{process.pid}/maps') as maps:
+    for i, server in enumerate(servers):
+        with open(f'/proc/{server.pid}/maps') as maps:
             check('hostile' not in maps.read(), 'something was mapped')
-    expect('status of the processes', [0, 0], [client.wait(), server.wait()])
+        expect('status of a client', 0,
+               start_rpc('client', port + i, subprocess.DEVNULL).wait())
+        server.terminate()
+        expect('status of a server', 0, server.wait())
     hostile.end()
     site.agents.remove(hostile)
     for log in logs:
-        log.seek(0)
         refused = sum(map(int, re.findall(r'refused_requests=([0-9]+)',
-                                          log.read())))
+                                          text_of(log))))
         # The others were for interfaces that there are not
         check(refused >= 100, f'{refused} refused requests were counted')
         say(f'{refused} of them were for an interface that there is')
