@@ -295,7 +295,8 @@ static void hostile_moving_headers(const hostile_address_t *victim)
     hostile_say("%u channels", rounds);
 }
 
-/* All lines at random, all the time */
+/* All lines at random, all the time: laps, ids and lengths that may be right, but
+ * not the id whose messages the victim checks (uct_agent.c) */
 static void hostile_random_lines(const hostile_address_t *victim)
 {
     double            deadline = hostile_now() + HOSTILE_SECONDS;
@@ -306,7 +307,7 @@ static void hostile_random_lines(const hostile_address_t *victim)
         hostile_open(&channel, victim);
         for (i = 0; !hostile_device->is_ended(&channel) && (i < 100000); ++i) {
             hostile_publish(&channel, i % HOSTILE_NUM_LINES,
-                            (hostile_random() & 0x000307070000003full) |
+                            (hostile_random() & 0x000303070000003full) |
                                     ((uint64_t)(1 + (i / 1000)) << 48));
         }
         hostile_device->end(&channel);
