@@ -32,9 +32,6 @@
 /* News of channels that are taken in one call of progress */
 #define XSHM_IFACE_MAX_EVENTS 64
 
-/* Looks in vain after a message until the next one is not expected soon */
-#define XSHM_IFACE_MAX_LOOKS 64
-
 /* Buffers of copies that are allocated at a time */
 #define XSHM_IFACE_DESC_GROW 64
 
@@ -78,11 +75,11 @@ ucs_config_field_t xshm_iface_config_table[] = {
      "Most messages of one peer that are received in one call of progress.",
      ucs_offsetof(xshm_iface_config_t, max_poll), UCS_CONFIG_TYPE_UINT},
 
-    {"POLL_GAP", "0.08us",
-     "Shortest time from one look at the channels that finds no message to the\n"
-     "next, within some microseconds after a message. It keeps the receiver\n"
-     "from taking away the line that the sender is about to write, and should\n"
-     "be a little more than that takes. 0 is none.",
+    {"POLL_GAP", "0.2us",
+     "Longest time after a message in which progress does not look for the next\n"
+     "one. How long it is within that is learned from messages that come alone,\n"
+     "as answers do: looking too early takes away the line that the sender is\n"
+     "about to write. 0 is to look always.",
      ucs_offsetof(xshm_iface_config_t, poll_gap), UCS_CONFIG_TYPE_TIME},
 
     {"YIELD", "4000",
@@ -476,7 +473,7 @@ xshm_iface_poll_special(xshm_iface_t *iface, xshm_rx_t *rx,
 
 /* Receive what a channel has, up to a bound. @return Messages. */
 static UCS_F_ALWAYS_INLINE unsigned
-xshm_iface_poll(xshm_iface_t *iface, xshm_rx_t *rx)
+xshm_iface_poll(xshm_iface_t *iface, xshm_rx_t *rx, unsigned max_poll)
 {
     unsigned          count = 0;
     xshm_abi_record_t record;
@@ -496,7 +493,7 @@ xshm_iface_poll(xshm_iface_t *iface, xshm_rx_t *rx)
         } else if (!xshm_iface_poll_special(iface, rx, peek, &record)) {
             break;
         }
-    } while (++count < iface->config.max_poll);
+    } while (++count < max_poll);
 
     rx->received += count;
     return count;
@@ -506,7 +503,7 @@ xshm_iface_poll(xshm_iface_t *iface, xshm_rx_t *rx)
 static UCS_F_NOINLINE unsigned
 xshm_iface_poll_once(xshm_iface_t *iface, xshm_rx_t *rx)
 {
-    return xshm_iface_poll(iface, rx);
+    return xshm_iface_poll(iface, rx, iface->config.max_poll);
 }
 
 static int xshm_rx_is_ended(const xshm_rx_t *rx)
@@ -699,43 +696,26 @@ static UCS_F_NOINLINE void xshm_iface_yield(xshm_iface_t *iface)
     }
 }
 
-/* A line that is looked at in vain is taken away from who is about to write it,
- * and has to travel twice. So as long as the next message is likely to come soon
- * there is a gap between two such looks; nobody waits for it. */
-static UCS_F_ALWAYS_INLINE void
-xshm_iface_looked(xshm_iface_t *iface, unsigned count)
-{
-    if (count > 0) {
-        iface->num_looks = iface->config.max_looks;
-        iface->next_look = 0;
-    } else if (iface->num_looks > 0) {
-        --iface->num_looks;
-        iface->next_look = ucs_get_time() + iface->config.look_gap;
-    } else {
-        iface->next_look = 0;
-    }
-}
-
 unsigned xshm_iface_progress(uct_iface_h tl_iface)
 {
     xshm_iface_t   *iface = ucs_derived_of(tl_iface, xshm_iface_t);
     xshm_pollset_t *set   = &iface->pollset;
     unsigned        count = 0;
+    unsigned        max_poll, i;
     xshm_rx_t      *rx;
-    unsigned        i;
 
-    if (ucs_likely(iface->next_look == 0) ||
-        (ucs_get_time() >= iface->next_look)) {
+    if (ucs_likely(xshm_pace_is_due(&iface->pace))) {
+        max_poll = xshm_pace_limit(&iface->pace, iface->config.max_poll);
         for (i = 0; i < set->num_hot; ++i) {
-            count += xshm_iface_poll(iface, set->hot[i]);
+            count += xshm_iface_poll(iface, set->hot[i], max_poll);
         }
-        xshm_iface_looked(iface, count);
+        xshm_pace_looked(&iface->pace, count, i, iface->idle_polls);
     }
 
     if (set->num_cold > 0) {
         rx = xshm_pollset_next_cold(set);
         if (ucs_unlikely(rx != NULL)) {
-            count += xshm_iface_poll(iface, rx);
+            count += xshm_iface_poll(iface, rx, iface->config.max_poll);
         }
     }
 
@@ -995,14 +975,9 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
     self->num_messages   = 0;
     self->rx_headroom =
             UCT_IFACE_PARAM_VALUE(params, rx_headroom, RX_HEADROOM, 0);
-    self->release_desc.cb    = xshm_iface_release_desc;
-    self->config.max_poll    = ucs_max(config->max_poll, 1);
-    self->config.yield_after = config->yield_after;
-    self->config.look_gap    = ucs_time_from_sec(config->poll_gap);
-    self->config.max_looks =
-            (self->config.look_gap > 0) ? XSHM_IFACE_MAX_LOOKS : 0;
-    self->num_looks              = 0;
-    self->next_look              = 0;
+    self->release_desc.cb        = xshm_iface_release_desc;
+    self->config.max_poll        = ucs_max(config->max_poll, 1);
+    self->config.yield_after     = config->yield_after;
     self->config.linger          = config->linger;
     self->config.is_message_only = (config->rma == XSHM_IFACE_RMA_MESSAGE);
 
@@ -1034,6 +1009,7 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
     xshm_event_init(&self->events, config->spin);
     xshm_stats_init(self, config->stats);
     xshm_pollset_init(&self->pollset);
+    xshm_pace_init(&self->pace, ucs_time_from_sec(config->poll_gap));
     kh_init_inplace(xshm_peers, &self->peers);
     ucs_list_head_init(&self->blocked);
     ucs_list_head_init(&self->failed);

@@ -7,6 +7,7 @@
 #define XSHM_IFACE_H_
 
 #include "event.h"
+#include "pace.h"
 #include "pollset.h"
 #include "stats.h"
 #include "../channel/tx.h"
@@ -77,13 +78,12 @@ typedef struct xshm_iface_config {
 typedef struct xshm_iface {
     uct_base_iface_t super;
     xshm_pollset_t   pollset;
+    xshm_pace_t      pace;
     xshm_mailbox_t  *mailbox;
     xshm_events_t    events;
     xshm_stats_t     stats;
     unsigned         work;       /**< XSHM_IFACE_WORK_xx */
     unsigned         idle_polls; /**< Empty calls of progress in a row */
-    unsigned         num_looks;  /**< Looks in vain until the gap ends */
-    ucs_time_t       next_look;  /**< Not to look before; 0: look */
     unsigned         rx_headroom;
     ucs_list_link_t  blocked;    /**< Peers with endpoints that wait */
     ucs_list_link_t  failed;     /**< Endpoints to be reported */
@@ -100,18 +100,16 @@ typedef struct xshm_iface {
     uint64_t        num_messages;   /**< The same by message, in records */
 
     struct {
-        size_t     ring_size;       /**< Bytes */
-        size_t     seg_size;        /**< Longest message, bytes */
-        size_t     max_short;       /**< Longest short message, bytes */
-        size_t     max_hdr;         /**< Longest header of am_zcopy, bytes */
-        uint32_t   seg_lines;       /**< Lines of the longest message */
-        unsigned   max_poll;        /**< Messages of a channel at a time */
-        unsigned   yield_after;     /**< Empty calls, or 0: never */
-        ucs_time_t look_gap;        /**< Between looks in vain */
-        unsigned   max_looks;       /**< With that gap, after a message */
-        int        copy_out;        /**< Copy before handing up */
-        double     linger;          /**< Seconds */
-        int        is_message_only; /**< No direct access */
+        size_t   ring_size;       /**< Bytes */
+        size_t   seg_size;        /**< Longest message, bytes */
+        size_t   max_short;       /**< Longest short message, bytes */
+        size_t   max_hdr;         /**< Longest header of am_zcopy, bytes */
+        uint32_t seg_lines;       /**< Lines of the longest message */
+        unsigned max_poll;        /**< Messages of a channel at a time */
+        unsigned yield_after;     /**< Empty calls, or 0: never */
+        int      copy_out;        /**< Copy before handing up */
+        double   linger;          /**< Seconds */
+        int      is_message_only; /**< No direct access */
     } config;
 } xshm_iface_t;
 
