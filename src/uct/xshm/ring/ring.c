@@ -13,6 +13,10 @@
 /* Lines in a word of the bitmap */
 #define XSHM_RING_DIRTY_BITS 64u
 
+/* So many lines are fetched before they are written: docs/performance.md has
+ * what it gains, by length of messages */
+#define XSHM_RING_MAX_PREFETCH 64u
+
 /* 1 KiB and its header: UCP's own messages must fit */
 #define XSHM_RING_MIN_RECORD_LINES 17u
 
@@ -123,6 +127,23 @@ void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint8_t *line)
         --tx->num_dirty;
         /* A zeroed header is of no lap. Ordered by PUBLISH, which follows. */
         __atomic_store_n((uint64_t *)line, 0, __ATOMIC_RELAXED);
+    }
+}
+
+/* Of what the consumer has not given back yet, no line is taken away from it */
+void xshm_ring_tx_prefetch_record(const xshm_ring_tx_t *tx, uint32_t lines)
+{
+    const uint8_t *line = tx->pos;
+    uint32_t       i;
+
+    lines = (lines < XSHM_RING_MAX_PREFETCH) ? lines : XSHM_RING_MAX_PREFETCH;
+    lines = (lines < tx->room) ? lines : tx->room;
+    for (i = 1; i < lines; ++i) {
+        line += XSHM_ABI_LINE_SIZE;
+        if (line == tx->end) {
+            line = tx->base;
+        }
+        xshm_ring_tx_prefetch(line);
     }
 }
 

@@ -254,6 +254,10 @@ static inline void xshm_ring_tx_prefetch(const uint8_t *line)
 #endif
 }
 
+/** Let the lines of the next record come, if it is as long as the last one. Slow
+ *  part of @ref xshm_ring_tx_publish. */
+void xshm_ring_tx_prefetch_record(const xshm_ring_tx_t *tx, uint32_t lines);
+
 /** Publish a record whose lines but the first are marked dirty */
 static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
                                         xshm_abi_record_t record)
@@ -280,6 +284,9 @@ static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
     tx->produced += lines;
     tx->room -= lines;
     xshm_ring_tx_prefetch(next);
+    if (lines > 1) {
+        xshm_ring_tx_prefetch_record(tx, lines);
+    }
 
     /* IS_HOOKED: after PUBLISH in the program's order, for ALL_THREADS */
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
