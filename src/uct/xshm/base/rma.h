@@ -124,6 +124,23 @@ xshm_rkey_covers(const xshm_rkey_t *rkey, uint64_t address, size_t length)
            (length <= rkey->key.length - offset);
 }
 
+/** Is an operation one of those that are known to go directly? */
+static UCS_F_ALWAYS_INLINE int
+xshm_rma_is_direct(const xshm_ep_t *ep, const xshm_rkey_t *rkey,
+                   uint64_t address, size_t length, unsigned right)
+{
+    return (__atomic_load_n(&rkey->direct_rights, __ATOMIC_ACQUIRE) &
+            ep->direct_rights & right) &&
+           xshm_rkey_covers(rkey, address, length);
+}
+
+/** Where memory is in this address space, if the way is direct */
+static UCS_F_ALWAYS_INLINE void *
+xshm_rkey_to_local(const xshm_rkey_t *rkey, uint64_t address)
+{
+    return (void *)(uintptr_t)(address + rkey->delta);
+}
+
 /**
  * Find the way for an operation.
  *
@@ -136,10 +153,8 @@ static UCS_F_ALWAYS_INLINE ucs_status_t
 xshm_rma_find(xshm_ep_t *ep, xshm_rkey_t *rkey, uint64_t address, size_t length,
               unsigned right, void **ptr_p)
 {
-    if (ucs_likely((__atomic_load_n(&rkey->direct_rights, __ATOMIC_ACQUIRE) &
-                    ep->direct_rights & right) &&
-                   xshm_rkey_covers(rkey, address, length))) {
-        *ptr_p = (void *)(uintptr_t)(address + rkey->delta);
+    if (ucs_likely(xshm_rma_is_direct(ep, rkey, address, length, right))) {
+        *ptr_p = xshm_rkey_to_local(rkey, address);
         return UCS_OK;
     }
 

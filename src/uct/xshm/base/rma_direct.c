@@ -28,33 +28,52 @@ static UCS_F_ALWAYS_INLINE void xshm_rma_count_direct(xshm_ep_t *ep)
     ++ep->num_direct;
 }
 
-ucs_status_t xshm_ep_put_short(uct_ep_h tl_ep, const void *buffer,
-                               unsigned length, uint64_t remote_addr,
-                               uct_rkey_t rkey)
+/* The ways that are not known to be direct are functions of their own: so those
+ * that are save no registers and are short */
+static UCS_F_NOINLINE ucs_status_t xshm_ep_put_short_slow(xshm_ep_t   *ep,
+                                                          const void  *buffer,
+                                                          unsigned     length,
+                                                          uint64_t     address,
+                                                          xshm_rkey_t *rkey)
 {
-    xshm_ep_t   *ep = ucs_derived_of(tl_ep, xshm_ep_t);
     ucs_status_t status;
     void        *ptr;
 
-    UCT_CHECK_LENGTH(length, 0, xshm_rma_max_put(xshm_rma_iface(ep)),
-                     "put_short");
-
-    if (ucs_unlikely(length == 0)) {
+    if (length == 0) {
         return UCS_OK;
     }
 
-    status = xshm_rma_find(ep, (xshm_rkey_t *)rkey, remote_addr, length,
-                           XSHM_RIGHT_PUT, &ptr);
-    if (ucs_likely(status == UCS_OK)) {
+    status = xshm_rma_find(ep, rkey, address, length, XSHM_RIGHT_PUT, &ptr);
+    if (status == UCS_OK) {
         memcpy(ptr, buffer, length);
         xshm_rma_count_direct(ep);
     } else if (status == UCS_INPROGRESS) {
-        status = xshm_rma_send_put(ep, buffer, length, remote_addr,
-                                   (xshm_rkey_t *)rkey);
+        status = xshm_rma_send_put(ep, buffer, length, address, rkey);
     }
 
-    UCT_TL_EP_STAT_OP_IF_SUCCESS(status, &ep->super, PUT, SHORT, length);
     return status;
+}
+
+ucs_status_t xshm_ep_put_short(uct_ep_h tl_ep, const void *buffer,
+                               unsigned length, uint64_t remote_addr,
+                               uct_rkey_t tl_rkey)
+{
+    xshm_ep_t   *ep   = ucs_derived_of(tl_ep, xshm_ep_t);
+    xshm_rkey_t *rkey = (xshm_rkey_t *)tl_rkey;
+
+    UCT_CHECK_LENGTH(length, 0, xshm_rma_max_put(xshm_rma_iface(ep)),
+                     "put_short");
+    UCT_TL_EP_STAT_OP(&ep->super, PUT, SHORT, length);
+
+    if (ucs_unlikely((length == 0) ||
+                     !xshm_rma_is_direct(ep, rkey, remote_addr, length,
+                                         XSHM_RIGHT_PUT))) {
+        return xshm_ep_put_short_slow(ep, buffer, length, remote_addr, rkey);
+    }
+
+    xshm_rma_count_direct(ep);
+    memcpy(xshm_rkey_to_local(rkey, remote_addr), buffer, length);
+    return UCS_OK;
 }
 
 /* Without a key nothing can be put but nothing */
@@ -71,35 +90,48 @@ xshm_ep_put_bcopy_bounce(xshm_ep_t *ep, uct_pack_callback_t pack_cb, void *arg,
     return (status == UCS_OK) ? (ssize_t)length : (ssize_t)status;
 }
 
+static UCS_F_NOINLINE ssize_t
+xshm_ep_put_bcopy_slow(xshm_ep_t *ep, uct_pack_callback_t pack_cb, void *arg,
+                       uint64_t address, xshm_rkey_t *rkey)
+{
+    ucs_status_t status;
+    size_t       length;
+    void        *ptr;
+
+    if ((uct_rkey_t)rkey == UCT_INVALID_RKEY) {
+        return xshm_ep_put_bcopy_bounce(ep, pack_cb, arg, address, rkey);
+    }
+
+    status = xshm_rma_find(ep, rkey, address, 0, XSHM_RIGHT_PUT, &ptr);
+    if (status == UCS_INPROGRESS) {
+        return xshm_rma_send_put_bcopy(ep, pack_cb, arg, address, rkey);
+    }
+
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    length = pack_cb(ptr, arg);
+    ucs_assertv(xshm_rkey_covers(rkey, address, length), "length=%zu", length);
+    xshm_rma_count_direct(ep);
+    return length;
+}
+
 ssize_t xshm_ep_put_bcopy(uct_ep_h tl_ep, uct_pack_callback_t pack_cb,
                           void *arg, uint64_t remote_addr, uct_rkey_t tl_rkey)
 {
     xshm_ep_t   *ep   = ucs_derived_of(tl_ep, xshm_ep_t);
     xshm_rkey_t *rkey = (xshm_rkey_t *)tl_rkey;
-    ucs_status_t status;
-    size_t       length;
-    void        *ptr;
-
-    if (ucs_unlikely(tl_rkey == UCT_INVALID_RKEY)) {
-        return xshm_ep_put_bcopy_bounce(ep, pack_cb, arg, remote_addr, rkey);
-    }
-
-    status = xshm_rma_find(ep, rkey, remote_addr, 0, XSHM_RIGHT_PUT, &ptr);
-    if (status == UCS_INPROGRESS) {
-        return xshm_rma_send_put_bcopy(ep, pack_cb, arg, remote_addr, rkey);
-    }
-
-    if (ucs_unlikely(status != UCS_OK)) {
-        return status;
-    }
 
     /* Who packs knows how much there is room for */
-    length = pack_cb(ptr, arg);
-    ucs_assertv(xshm_rkey_covers(rkey, remote_addr, length), "length=%zu",
-                length);
+    if (ucs_unlikely((tl_rkey == UCT_INVALID_RKEY) ||
+                     !xshm_rma_is_direct(ep, rkey, remote_addr, 0,
+                                         XSHM_RIGHT_PUT))) {
+        return xshm_ep_put_bcopy_slow(ep, pack_cb, arg, remote_addr, rkey);
+    }
+
     xshm_rma_count_direct(ep);
-    UCT_TL_EP_STAT_OP(&ep->super, PUT, BCOPY, length);
-    return length;
+    return pack_cb(xshm_rkey_to_local(rkey, remote_addr), arg);
 }
 
 static void xshm_rma_copy_iov(xshm_rma_kind_t kind, const uct_iov_t *iov,
@@ -179,33 +211,50 @@ ucs_status_t xshm_ep_get_zcopy(uct_ep_h tl_ep, const uct_iov_t *iov,
     return status;
 }
 
-ucs_status_t xshm_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb,
-                               void *arg, size_t length, uint64_t remote_addr,
-                               uct_rkey_t rkey, uct_completion_t *comp)
+static UCS_F_NOINLINE ucs_status_t
+xshm_ep_get_bcopy_slow(xshm_ep_t *ep, uct_unpack_callback_t unpack_cb,
+                       void *arg, size_t length, uint64_t address,
+                       xshm_rkey_t *rkey, uct_completion_t *comp)
 {
-    xshm_ep_t   *ep = ucs_derived_of(tl_ep, xshm_ep_t);
     ucs_status_t status;
     void        *ptr;
 
-    UCT_CHECK_LENGTH(length, 0, XSHM_RMA_MAX_GET, "get_bcopy");
-
-    if (ucs_unlikely(length == 0)) {
+    if (length == 0) {
         return UCS_OK;
     }
 
-    status = xshm_rma_find(ep, (xshm_rkey_t *)rkey, remote_addr, length,
-                           XSHM_RIGHT_GET, &ptr);
-    if (ucs_likely(status == UCS_OK)) {
+    status = xshm_rma_find(ep, rkey, address, length, XSHM_RIGHT_GET, &ptr);
+    if (status == UCS_OK) {
         unpack_cb(arg, ptr, length);
         xshm_rma_count_direct(ep);
     } else if (status == UCS_INPROGRESS) {
-        status =
-                xshm_rma_send_get_bcopy(ep, unpack_cb, arg, length, remote_addr,
-                                        (xshm_rkey_t *)rkey, comp);
+        status = xshm_rma_send_get_bcopy(ep, unpack_cb, arg, length, address,
+                                         rkey, comp);
     }
 
-    UCT_TL_EP_STAT_OP_IF_SUCCESS(status, &ep->super, GET, BCOPY, length);
     return status;
+}
+
+ucs_status_t xshm_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb,
+                               void *arg, size_t length, uint64_t remote_addr,
+                               uct_rkey_t tl_rkey, uct_completion_t *comp)
+{
+    xshm_ep_t   *ep   = ucs_derived_of(tl_ep, xshm_ep_t);
+    xshm_rkey_t *rkey = (xshm_rkey_t *)tl_rkey;
+
+    UCT_CHECK_LENGTH(length, 0, XSHM_RMA_MAX_GET, "get_bcopy");
+    UCT_TL_EP_STAT_OP(&ep->super, GET, BCOPY, length);
+
+    if (ucs_unlikely((length == 0) ||
+                     !xshm_rma_is_direct(ep, rkey, remote_addr, length,
+                                         XSHM_RIGHT_GET))) {
+        return xshm_ep_get_bcopy_slow(ep, unpack_cb, arg, length, remote_addr,
+                                      rkey, comp);
+    }
+
+    xshm_rma_count_direct(ep);
+    unpack_cb(arg, xshm_rkey_to_local(rkey, remote_addr), length);
+    return UCS_OK;
 }
 
 /* One function for each width: the builtins are generic, functions are not.
