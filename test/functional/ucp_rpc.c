@@ -38,8 +38,13 @@
 
 typedef enum {
     RPC_POLL,
-    RPC_SLEEP
+    RPC_SLEEP, /* ucp_worker_arm() and poll() */
+    RPC_WAIT   /* ucp_worker_wait() */
 } rpc_mode_t;
+
+static const char *rpc_mode_names[] = {"poll", "sleep", "wait"};
+
+#define RPC_NUM_MODES (sizeof(rpc_mode_names) / sizeof(rpc_mode_names[0]))
 
 
 typedef struct rpc_options {
@@ -95,6 +100,10 @@ static void rpc_handle_signal(int number)
 {
     (void)number;
     rpc_is_over = 1;
+    /* ucp_worker_wait() does not end for a signal */
+    if (rpc.worker != NULL) {
+        (void)ucp_worker_signal(rpc.worker);
+    }
 }
 
 static void rpc_die(const char *what, ucs_status_t status)
@@ -139,7 +148,9 @@ static void rpc_wait(void)
         return;
     }
 
-    if (ucp_worker_arm(rpc.worker) == UCS_OK) {
+    if (rpc.options.mode == RPC_WAIT) {
+        (void)ucp_worker_wait(rpc.worker);
+    } else if (ucp_worker_arm(rpc.worker) == UCS_OK) {
         (void)poll(&pollfd, 1, -1);
     }
 }
@@ -581,16 +592,29 @@ static void rpc_request(void)
     free(times);
 }
 
-static void rpc_usage(void)
+static void __attribute__((noreturn)) rpc_usage(void)
 {
     fprintf(stderr,
             "usage: ucp_rpc server|client -a ADDRESS -p PORT [OPTION...]\n"
-            "  -m poll|sleep  how to wait [sleep]\n"
-            "  -n NUMBER      of requests [1000]\n"
-            "  -s BYTES       of a request and of its reply [64]\n"
-            "  -k NUMBER      kill oneself at that request\n"
-            "  -r NUMBER      how often to look for a lost server [0]\n");
+            "  -m poll|sleep|wait  how to wait [sleep]\n"
+            "  -n NUMBER           of requests [1000]\n"
+            "  -s BYTES            of a request and of its reply [64]\n"
+            "  -k NUMBER           kill oneself at that request\n"
+            "  -r NUMBER           how often to look for a lost server [0]\n");
     exit(2);
+}
+
+static rpc_mode_t rpc_parse_mode(const char *name)
+{
+    unsigned i;
+
+    for (i = 0; i < RPC_NUM_MODES; ++i) {
+        if (!strcmp(rpc_mode_names[i], name)) {
+            return (rpc_mode_t)i;
+        }
+    }
+
+    rpc_usage();
 }
 
 static void rpc_parse(int argc, char **argv)
@@ -610,7 +634,7 @@ static void rpc_parse(int argc, char **argv)
             rpc.options.port = atoi(optarg);
             break;
         case 'm':
-            rpc.options.mode = !strcmp(optarg, "poll") ? RPC_POLL : RPC_SLEEP;
+            rpc.options.mode = rpc_parse_mode(optarg);
             break;
         case 'n':
             rpc.options.num_requests = (unsigned)atoi(optarg);

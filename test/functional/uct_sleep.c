@@ -24,6 +24,10 @@
  *   -b COUNT    nobody sleeps, for so many messages to each peer: where that
  *               begins and ends, all change to a folder that does not exist
  *   -a SECONDS  the watchdog's time [30]
+ *   -x ROLE     be one of two processes only, "middle" or "peer": the other one,
+ *               of the same options, may be in another virtual machine. Each
+ *               writes lines to its standard output that begin with "address" or
+ *               "figures", to be handed to the other's standard input.
  *
  * Prints: messages, sleeps, wake-ups without work, and seconds of the one in the
  * middle and the sum of its peers' sleeps.
@@ -51,6 +55,11 @@
 #define BUSY_WARM_UP 1000
 #define MAX_BURST    64 /* messages sent before progress gets its turn */
 
+/* Lines between two processes */
+#define ADDRESS         "address "
+#define FIGURES         "figures "
+#define LINE_MAX_LENGTH (UTEST_TEXT_MAX + 16)
+
 #define RANDOM_A 6364136223846793005ull
 #define RANDOM_B 1442695040888963407ull
 
@@ -66,12 +75,14 @@ typedef struct {
     uint64_t    polls;
     uint64_t    busy;
     double      watchdog;
+    const char *role;
 } options_t;
 
 /** One direction pair with another process */
 typedef struct {
     uct_ep_h          ep;
-    int               fd; /**< A socket to it */
+    FILE             *in; /**< Lines from it, and to it */
+    FILE             *out;
     uint64_t          sent;
     uint64_t          received;
     int               is_blocked; /**< The request waits for room */
@@ -80,7 +91,7 @@ typedef struct {
     pid_t             pid;
 } peer_t;
 
-/** What goes over the socket at the end */
+/** What a peer reports at the end */
 typedef struct {
     uint64_t sleeps;
     uint64_t idle_wakes;
@@ -324,16 +335,30 @@ static void open_transport(void)
     }
 }
 
+/* The rest of the peer's next line, which has to be of this kind */
+static void hear(peer_t *peer, const char *kind, char *text)
+{
+    size_t length = strlen(kind);
+
+    if ((fgets(text, LINE_MAX_LENGTH, peer->in) == NULL) ||
+        strncmp(text, kind, length)) {
+        utest_fail("no %s from a peer", kind);
+    }
+    text[strcspn(text, "\n")] = '\0';
+    memmove(text, text + length, strlen(text + length) + 1);
+}
+
 static void connect_peer(peer_t *peer)
 {
+    char            text[LINE_MAX_LENGTH];
     utest_address_t address;
 
     utest_address_get(&state.iface, &address);
-    if (send(peer->fd, &address, sizeof(address), 0) != sizeof(address) ||
-        recv(peer->fd, &address, sizeof(address), MSG_WAITALL) !=
-                sizeof(address)) {
-        utest_fail("cannot exchange addresses");
-    }
+    utest_address_print(&address, text);
+    fprintf(peer->out, ADDRESS "%s\n", text);
+    fflush(peer->out);
+    hear(peer, ADDRESS, text);
+    utest_address_parse(&address, text);
     utest_check(utest_connect(&state.iface, &address, &peer->ep), "connect");
 }
 
@@ -349,14 +374,19 @@ static void close_transport(unsigned num_peers)
     utest_context_close(&state.context);
 }
 
-static void run_peer(int fd)
+static void report(const peer_t *peer)
 {
-    peer_t *peer = &state.peers[0];
+    fprintf(peer->out, FIGURES "%lu %lu %lu\n",
+            (unsigned long)state.figures.sleeps,
+            (unsigned long)state.figures.idle_wakes,
+            (unsigned long)state.figures.messages);
+    fflush(peer->out);
+}
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+static void run_peer(peer_t *peer)
+{
     state.random = state.options.seed * 2 + 1;
     open_transport();
-    peer->fd = fd;
     connect_peer(peer);
     if (state.options.busy > 0) {
         run_busy(peer);
@@ -369,28 +399,55 @@ static void run_peer(int fd)
 
     state.figures.messages = peer->received;
     close_transport(1);
-    if (send(fd, &state.figures, sizeof(state.figures), 0) !=
-        sizeof(state.figures)) {
-        utest_fail("cannot report");
-    }
+    report(peer);
     exit(EXIT_SUCCESS);
 }
 
-static void start_peer(peer_t *peer, unsigned number)
+static void use_socket(peer_t *peer, int fd)
+{
+    peer->in  = fdopen(fd, "r");
+    peer->out = fdopen(dup(fd), "w");
+    if ((peer->in == NULL) || (peer->out == NULL)) {
+        utest_fail("fdopen");
+    }
+}
+
+static void fork_peer(peer_t *peer, unsigned number)
 {
     int fds[2];
 
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
         utest_fail("socketpair");
     }
 
     state.options.seed += number;
     peer->pid = fork();
     if (peer->pid == 0) {
-        run_peer(fds[1]);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        use_socket(&state.peers[0], fds[1]);
+        run_peer(&state.peers[0]);
     }
     close(fds[1]);
-    peer->fd = fds[0];
+    use_socket(peer, fds[0]);
+}
+
+static void start_peers(void)
+{
+    const char *role = state.options.role;
+    unsigned    i;
+
+    if (role == NULL) {
+        for (i = 0; i < state.num_peers; ++i) {
+            fork_peer(&state.peers[i], i + 1);
+        }
+        return;
+    }
+
+    state.peers[0].in  = stdin;
+    state.peers[0].out = stdout;
+    if (!strcmp(role, "peer")) {
+        run_peer(&state.peers[0]);
+    }
 }
 
 static int is_everything_back(void)
@@ -437,10 +494,31 @@ static void run_middle(void)
     }
 }
 
+static void hear_figures(peer_t *peer, figures_t *figures)
+{
+    char          text[LINE_MAX_LENGTH];
+    unsigned long sleeps, idle_wakes, messages;
+
+    hear(peer, FIGURES, text);
+    if (sscanf(text, "%lu %lu %lu", &sleeps, &idle_wakes, &messages) != 3) {
+        utest_fail("a peer reports \"%s\"", text);
+    }
+    *figures = (figures_t){sleeps, idle_wakes, messages};
+}
+
+static void await_peer(const peer_t *peer)
+{
+    int status;
+
+    if ((peer->pid != 0) &&
+        ((waitpid(peer->pid, &status, 0) != peer->pid) || (status != 0))) {
+        utest_fail("a peer has failed");
+    }
+}
+
 static void stop_peer(peer_t *peer, figures_t *sum)
 {
     figures_t figures;
-    int       status;
 
     utest_check(utest_send(&state.iface, peer->ep, AM_STOP, UTEST_SHORT, 0,
                            NULL, 0, utest_now() + state.options.watchdog),
@@ -448,10 +526,7 @@ static void stop_peer(peer_t *peer, figures_t *sum)
     utest_check(utest_flush(&state.iface, peer->ep,
                             utest_now() + state.options.watchdog),
                 "flush");
-    if (recv(peer->fd, &figures, sizeof(figures), 0) != sizeof(figures)) {
-        utest_fail("a peer has failed");
-    }
-
+    hear_figures(peer, &figures);
     if (figures.messages != peer->sent) {
         utest_fail("%lu of %lu messages", (unsigned long)figures.messages,
                    (unsigned long)peer->sent);
@@ -460,10 +535,7 @@ static void stop_peer(peer_t *peer, figures_t *sum)
     sum->sleeps += figures.sleeps;
     sum->idle_wakes += figures.idle_wakes;
     sum->messages += peer->sent + peer->received;
-    waitpid(peer->pid, &status, 0);
-    if (status != 0) {
-        utest_fail("a peer has ended with status %d", status);
-    }
+    await_peer(peer);
 }
 
 static void parse_options(int argc, char **argv)
@@ -479,7 +551,7 @@ static void parse_options(int argc, char **argv)
                            .sleeps    = 10000,
                            .seed      = 1,
                            .watchdog  = 30};
-    while ((c = getopt(argc, argv, "t:d:p:w:l:r:n:s:q:b:a:")) != -1) {
+    while ((c = getopt(argc, argv, "t:d:p:w:l:r:n:s:q:b:a:x:")) != -1) {
         switch (c) {
         case 't':
             options->tl = optarg;
@@ -514,6 +586,9 @@ static void parse_options(int argc, char **argv)
         case 'a':
             options->watchdog = atof(optarg);
             break;
+        case 'x':
+            options->role = optarg;
+            break;
         default:
             utest_fail("unknown option");
         }
@@ -521,6 +596,9 @@ static void parse_options(int argc, char **argv)
 
     if ((options->peers > MAX_PEERS) || (options->max_length > MAX_LENGTH)) {
         utest_fail("too many peers, or too long");
+    }
+    if ((options->role != NULL) && (options->peers != 1)) {
+        utest_fail("of two processes, each has one peer");
     }
 }
 
@@ -532,10 +610,7 @@ int main(int argc, char **argv)
 
     parse_options(argc, argv);
     state.num_peers = state.options.peers;
-    for (i = 0; i < state.num_peers; ++i) {
-        start_peer(&state.peers[i], i + 1);
-    }
-
+    start_peers();
     state.is_middle = 1;
     state.random    = state.options.seed;
     open_transport();

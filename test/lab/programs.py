@@ -1,0 +1,91 @@
+# What the tests between virtual machines share that run programs of
+# test/functional in them, other than agents: where they run, and how a table of
+# tests becomes lines "ok NAME". To be imported; peers.py has what lies below.
+#
+# See file LICENSE for terms.
+
+import argparse
+import os
+import queue
+import subprocess
+import time
+
+from peers import (AGENT_LIFE, BUILD, Failed, INSTALL, Lab, PATIENCE, XENLAB,
+                   say)
+
+PROGRAMS = os.path.join(BUILD, 'test', 'functional')
+LIBRARY = os.path.join(INSTALL, 'lib', 'ucx', 'libuct_xshm.so.0')
+
+
+class Programs(Lab):
+    """Guests, or this machine, in which programs run."""
+
+    def command(self, guest, user, settings, device):
+        # Only an observer is no program
+        if not settings:
+            return super().command(guest, user, settings, device)
+        command = ['env', f'LD_PRELOAD={LIBRARY}', *settings]
+        if self.is_local:
+            return command
+        return [XENLAB, 'exec', '--timeout', str(AGENT_LIFE), '--user', user,
+                guest, '--', *command]
+
+    def program(self, number, *words):
+        """Start a program, with its environment in front, in a guest."""
+        return self.start(number, [str(word) for word in words])
+
+
+def lines_of(program):
+    """What a program writes until it ends."""
+    lines = []
+    try:
+        while (line := program.answers.get(timeout=PATIENCE)) is not None:
+            lines.append(line)
+    except queue.Empty:
+        raise Failed(f'{program.name}: it does not end; {program.log()}')
+    return lines
+
+
+def succeeded(program):
+    """It has to end by itself, and well. Returns what it wrote."""
+    text = '\n'.join(lines_of(program))
+    if program.process.wait(PATIENCE) != 0:
+        raise Failed(f'{program.name}: {text}\n{program.log()}')
+    return text
+
+
+def check(condition, text):
+    if not condition:
+        raise Failed(text)
+
+
+def run(lab, text, function):
+    start = time.monotonic()
+    error = None
+    try:
+        function(lab)
+    except (Failed, OSError, ValueError,
+            subprocess.CalledProcessError) as failure:
+        error = failure
+        for agent in lab.agents:
+            say(f'{agent.name}: {agent.log()}')
+    lab.drop_agents()
+    print(f'{"ok" if error is None else "not ok"} {text}', flush=True)
+    if error is not None:
+        say(error)
+    say(f'{time.monotonic() - start:.0f} s')
+
+
+def main(tests):
+    """tests: for each name, a text and a function of the lab."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--device', default='local')
+    parser.add_argument('--guests', nargs='*', default=[])
+    parser.add_argument('--only', nargs='*', choices=tests)
+    options = parser.parse_args()
+    lab = Programs(options.device, options.guests)
+    if lab.is_local:
+        lab.guests = ['here'] * 3
+    for name in options.only or tests:
+        run(lab, *tests[name])
+
