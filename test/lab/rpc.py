@@ -26,7 +26,10 @@ EXAMPLE_FOLDER = os.path.join(BUILD, 'test', 'lab')
 # Of the processes in a guest, one file each
 LOGS = '/tmp/xshm-rpc'
 CLIENTS = 4 # In each guest
-REQUESTS = 300
+REQUESTS = 100
+# In the emulation each time that a side sleeps until there is room takes long
+LARGE_REQUESTS = 4
+LARGE = 100000
 DYING = 4
 RECONNECTS = 200
 IDLE_SECONDS = 10
@@ -116,7 +119,7 @@ def clients_of(lab):
 def test_sizes(lab):
     server = Server(lab)
     server.requests(1, '-n', REQUESTS, '-s', 8)
-    server.requests(1, '-n', REQUESTS // 10, '-s', 300000)
+    server.requests(1, '-n', LARGE_REQUESTS, '-s', LARGE)
     server.requests(1, '-n', REQUESTS, '-m', 'poll')
     server.end()
     prove(lab, 4)
@@ -162,7 +165,7 @@ def test_idle(lab):
 def kill_clients(server):
     for i in range(DYING):
         client = server.client(1, '-n', REQUESTS, '-s', i * 1000, '-k',
-                               i * 30 + 1)
+                               i * 10 + 1)
         check(client.process.wait(PATIENCE) != 0, 'the client was not killed')
 
 
@@ -223,7 +226,7 @@ def test_example(lab):
 
 
 TESTS = {
-    'sizes': ('requests of 8 B and of 300 KB, and a client that polls',
+    'sizes': ('requests of 8 B and of 100 KB, and a client that polls',
               test_sizes),
     'many': ('many clients of one server', test_many),
     'idle': ('an idle server sleeps', test_idle),
