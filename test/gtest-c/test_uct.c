@@ -10,15 +10,18 @@
 
 #include "test_util.h"
 
+#include <uct/xshm/platform/complain.h>
+
 #include <dlfcn.h>
 
 
-#define TEST_AM_ID     3
-#define TEST_NUM_SENDS 20000
-#define TEST_IN_FLIGHT 64
-#define TEST_NUM_KEPT  300
-#define TEST_SHORT_MAX 32
-#define TEST_LINE_MAX  48 /* With UCT's 8 bytes, a record of one line */
+#define TEST_AM_ID         3
+#define TEST_NUM_SENDS     20000
+#define TEST_IN_FLIGHT     64
+#define TEST_NUM_KEPT      300
+#define TEST_SHORT_MAX     32
+#define TEST_NUM_ADDRESSES 100
+#define TEST_LINE_MAX      48 /* With UCT's 8 bytes, a record of one line */
 
 
 /* Two interfaces of one worker, connected both ways */
@@ -299,6 +302,24 @@ static void test_callback_may_not_keep(void **state)
     test_close();
 }
 
+/* Addresses come from anybody: however many are of another version, few lines
+ * are written */
+static void test_other_versions(void **state)
+{
+    utest_address_t address;
+    unsigned        i;
+
+    test_open(test_keep_callback);
+    utest_address_get(&test_pair.iface[1], &address);
+    ++address.iface[0];
+    for (i = 0; i < TEST_NUM_ADDRESSES; ++i) {
+        assert_false(utest_is_reachable(&test_pair.iface[0], &address));
+    }
+
+    assert_int_equal(xshm_test_log_count("uses version"), XSHM_COMPLAIN_BURST);
+    test_close();
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -306,7 +327,8 @@ int main(void)
             cmocka_unit_test(test_callback_destroys),
             cmocka_unit_test(test_callback_destroys_loopback),
             cmocka_unit_test(test_callback_keeps),
-            cmocka_unit_test(test_callback_may_not_keep)};
+            cmocka_unit_test(test_callback_may_not_keep),
+            cmocka_unit_test(test_other_versions)};
     const char *library = getenv("XSHM_TEST_LIBRARY");
 
     if ((library == NULL) || (dlopen(library, RTLD_NOW) == NULL)) {
@@ -314,5 +336,6 @@ int main(void)
                    "name (%s)",
                    dlerror());
     }
+    xshm_test_log_start();
     return xshm_test_run_on_devices("uct", tests, XSHM_TEST_ARRAY_SIZE(tests));
 }

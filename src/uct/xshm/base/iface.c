@@ -270,10 +270,10 @@ static int xshm_iface_is_reachable(const uct_iface_h        tl_iface,
     }
 
     if ((addr != NULL) && (addr->version != XSHM_ABI_VERSION)) {
-        ucs_warn("xshm: a peer uses version %u of the shared layout, and this "
-                 "process version %u: install the same version of xshm for "
-                 "both",
-                 addr->version, XSHM_ABI_VERSION);
+        xshm_complain(
+                "xshm: a peer uses version %u of the shared layout, and this "
+                "process version %u: install the same version of xshm for both",
+                addr->version, XSHM_ABI_VERSION);
         return 0;
     }
 

@@ -38,9 +38,10 @@ static void *xshm_local_mmap(int fd, size_t size, int prot)
     void *ptr = mmap(NULL, size, prot, MAP_SHARED, fd, 0);
 
     if (ptr == MAP_FAILED) {
-        ucs_error("xshm: cannot map %zu bytes of shared memory: %m. If many "
-                  "peers are connected, raise vm.max_map_count (sysctl)",
-                  size);
+        xshm_complain("xshm: cannot map %zu bytes of shared memory: %m. If "
+                      "many peers are connected, raise vm.max_map_count "
+                      "(sysctl)",
+                      size);
         return NULL;
     }
 

@@ -5,6 +5,7 @@
 
 #include "xen_priv.h"
 #include "../bootid.h"
+#include "../complain.h"
 
 #include <ucs/debug/log.h>
 
@@ -217,9 +218,10 @@ static int xshm_xen_lookup_wait(xshm_xen_t *xen, xshm_xen_lookup_t *lookup)
     }
 
     if (lookup->state == XSHM_XEN_LOOKUP_ASKED) {
-        ucs_warn("xshm: xenstore has not answered in %d seconds whether domain "
-                 "%u is on this host: it is taken for unreachable",
-                 XSHM_XEN_LOOKUP_TIMEOUT, lookup->addr.domid);
+        xshm_complain(
+                "xshm: xenstore has not answered in %d seconds whether domain "
+                "%u is on this host: it is taken for unreachable",
+                XSHM_XEN_LOOKUP_TIMEOUT, lookup->addr.domid);
     }
 
     return lookup->state == XSHM_XEN_LOOKUP_YES;
