@@ -43,6 +43,12 @@ MEMORY = 5000
 # pool (platform/xen/xen_mem.c) it would gain 16 by each lie
 LIES = 20
 MAX_KEPT = 100
+# How often the machine of one that has the pages mapped seems to have ended
+ENDS = 3
+# Closed channels that a domain may keep, of 258 pages each, and event channels
+# that it may make a process allocate (platform/xen/xen_mem.c, xen_wake.c)
+KEPT_CHANNELS = 16
+MAX_PORTS = 128
 
 
 class Site(Lab):
@@ -245,6 +251,68 @@ def liar(scene, hostile):
     return f'{LIES} lies, and the kernel keeps {kept} pages'
 
 
+def seeming_end(scene, hostile):
+    """A receiver has the pages, and its machine seems to have ended: that is no
+    reason to free them."""
+    before = deferred(scene)
+    address = hostile.ask('listen', scene.neighbour(), scene.address)
+    hostile.tell('receive', 'seem-to-end', ENDS)
+    for _ in range(ENDS):
+        failed = int(scene.victim.ask('failures', 0, 0))
+        scene.victim.ask('connect', 'h', address)
+        scene.victim.ask('send', 'h', 'short', 1, 100)
+        expect('endpoints that failed', str(failed + 1),
+               scene.victim.ask('failures', failed + 1, PATIENCE))
+        scene.victim.ask('disconnect', 'h')
+        time.sleep(2)
+    hostile.accept()
+    expect('pages that the kernel keeps', before, deferred(scene))
+    return f'{ENDS} seeming ends'
+
+
+def kept_open(scene, hostile):
+    """A receiver never reads what comes, nor gives anything back: at some time it
+    gets no more, and others do."""
+    victim = scene.site.start(0, ['UCX_XSHM_RING_SIZE=1m'])
+    victim.open()
+    address = hostile.ask('listen', scene.neighbour(), scene.address)
+    hostile.tell('receive', 'keep-open', KEPT_CHANNELS)
+    for _ in range(KEPT_CHANNELS):
+        victim.ask('connect', 'h', address)
+        victim.ask('send', 'h', 'short', 1, 100)
+        victim.ask('flush', 'h')
+        victim.ask('disconnect', 'h')
+    hostile.accept()
+    time.sleep(1)
+    victim.ask('connect', 'h', address)
+    victim.tell('send', 'h', 'short', 1, 100)
+    answer = victim.answer()
+    check(answer.startswith('error'), f'one more channel: {answer}')
+    friend = scene.site.start(2)
+    victim.ask('connect', 'f', friend.open()[0])
+    victim.ask('send', 'f', 'short', 10, 100)
+    victim.ask('flush', 'f')
+    Scene.received(friend, 10)
+    for agent in victim, friend:
+        agent.drop()
+        scene.site.agents.remove(agent)
+    return f'after {KEPT_CHANNELS} channels: {answer}'
+
+
+def ports_of(scene):
+    return int(scene.site.shell(0, "grep -c 'evtchn:' /proc/interrupts; true"))
+
+
+def ports(scene, hostile):
+    """A peer wants to be woken on each of many channels by another port."""
+    before = ports_of(scene)
+    answer = hostile.ask('attack', 'ports', scene.address)
+    time.sleep(2)
+    more = ports_of(scene) - before
+    check(0 < more <= MAX_PORTS, f'the victim has {more} ports for it')
+    return f'{answer}, and {more} of the victim\'s for them'
+
+
 def filled(seed, length=32):
     """What utest_fill() writes, as hexadecimal digits."""
     mask = 2**64 - 1
@@ -313,7 +381,10 @@ XEN = {
                     *simple('moving-refs')),
     'replay': ('replayed requests', *simple('replay')),
     'lie': ('a receiver that says it has unmapped, and has not', liar, None),
-    'refusals': ('a flood of requests that stay', *simple('refusals'))}
+    'refusals': ('a flood of requests that stay', *simple('refusals')),
+    'ports': ('another port for each channel', ports, 'event channels'),
+    'seem-to-end': ('a receiver whose machine seems to end', seeming_end, None),
+    'keep-open': ('a receiver that keeps what was closed', kept_open, None)}
 
 
 def check(condition, text):
@@ -354,7 +425,7 @@ def run(scene, name, text, attack, line):
 # The victim does one thing at a time: it cannot stream to the hostile peer while
 # it waits for the good one
 RECEIPTS = ('ahead', 'backwards', 'write-all', 'never-read', 'zero', 'impostor',
-            'lie')
+            'lie', 'seem-to-end', 'keep-open')
 
 
 def attack_with_traffic(scene, hostile, attack):

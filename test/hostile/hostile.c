@@ -42,6 +42,7 @@
 
 const hostile_device_t *hostile_device = &hostile_local;
 const char             *hostile_argument;
+int                     hostile_is_lazy;
 
 static hostile_address_t hostile_own;
 
@@ -717,6 +718,13 @@ static void hostile_lie(hostile_channel_t *channel)
     hostile_keep(channel);
 }
 
+static void hostile_seem_to_end(hostile_channel_t *channel)
+{
+    hostile_check(hostile_device->seem_to_end != NULL, "not on this device");
+    hostile_keep(channel);
+    hostile_device->seem_to_end();
+}
+
 static void hostile_nothing(hostile_channel_t *channel)
 {
     (void)channel;
@@ -726,13 +734,16 @@ static void hostile_nothing(hostile_channel_t *channel)
 static const struct {
     const char *name;
     void (*run)(hostile_channel_t *channel);
-} hostile_receipts[] = {{"ahead", hostile_run_ahead},
-                        {"backwards", hostile_run_backwards},
-                        {"write-all", hostile_write_all},
-                        {"never-read", hostile_nothing},
-                        {"look", hostile_check_zero},
-                        {"lie", hostile_lie},
-                        {NULL, NULL}};
+    int is_lazy;
+} hostile_receipts[] = {{"ahead", hostile_run_ahead, 0},
+                        {"backwards", hostile_run_backwards, 0},
+                        {"write-all", hostile_write_all, 0},
+                        {"never-read", hostile_nothing, 0},
+                        {"keep-open", hostile_nothing, 1},
+                        {"look", hostile_check_zero, 0},
+                        {"lie", hostile_lie, 0},
+                        {"seem-to-end", hostile_seem_to_end, 0},
+                        {NULL, NULL, 0}};
 
 static void hostile_receive(const char *name, unsigned count)
 {
@@ -745,6 +756,7 @@ static void hostile_receive(const char *name, unsigned count)
     }
     hostile_check(hostile_receipts[i].name != NULL, "no such receipt");
 
+    hostile_is_lazy = hostile_receipts[i].is_lazy;
     for (j = 0; j < count; ++j) {
         memset(&channel, 0, sizeof(channel));
         if (!hostile_device->offered(&channel, HOSTILE_PATIENCE)) {

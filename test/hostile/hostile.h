@@ -95,6 +95,10 @@ typedef struct {
     int (*offered)(hostile_channel_t *channel, double seconds);
 
     void (*accept)(hostile_channel_t *channel);
+
+    /** Look to the victim as if this machine had ended, for a moment; NULL: it
+     *  cannot */
+    void (*seem_to_end)(void);
 } hostile_device_t;
 
 /** One attack that only one device knows */
@@ -110,6 +114,10 @@ extern const hostile_attack_t hostile_xen_attacks[];
 
 /** What follows the address in the command, or NULL */
 extern const char *hostile_argument;
+
+/** What the victim offers is not mapped, but for its first and its last page: it
+ *  cannot tell */
+extern int hostile_is_lazy;
 
 /** The device in use */
 extern const hostile_device_t *hostile_device;

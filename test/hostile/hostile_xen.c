@@ -31,6 +31,9 @@
 #define XEN_POLL_MS      5
 #define XEN_ROUNDS       8
 #define XEN_NUM_SEEN     4096
+#define XEN_NUM_PORTS    140
+#define XEN_ID_PATH      "data/xshm/id"
+#define XEN_END_MS       1000 /* For which the machine seems to have ended */
 
 static const char xen_digits[] =
         "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
@@ -324,6 +327,7 @@ static void xen_map(hostile_channel_t *channel, uint32_t num_pages)
     uint32_t refs[XSHM_ABI_MAX_PAGE_REFS + 1] = {channel->gref};
     uint32_t return_ref;
 
+    num_pages          = hostile_is_lazy ? 1 : num_pages;
     channel->data_size = (size_t)num_pages * XSHM_ABI_PAGE_SIZE;
     hostile_check(xengnttab_map_grant_ref(xen.gnttab, xen.victim, channel->gref,
                                           PROT_READ | PROT_WRITE) == NULL,
@@ -373,18 +377,39 @@ static void xen_accept(hostile_channel_t *channel)
     ret->was_live = 1;
 }
 
-const hostile_device_t hostile_xen = {.name     = "xen",
-                                      .rounds   = XEN_ROUNDS,
-                                      .start    = xen_start,
-                                      .alloc    = xen_alloc,
-                                      .ask      = xen_ask,
-                                      .answer   = xen_answer,
-                                      .is_ended = xen_is_ended,
-                                      .end      = xen_end,
-                                      .attract  = xen_attract,
-                                      .listen   = xen_listen,
-                                      .offered  = xen_offered,
-                                      .accept   = xen_accept};
+/* Its watch on this node is all by which another machine hears of an end */
+static void xen_seem_to_end(void)
+{
+    struct xs_permissions perms = {.id = xen.domid, .perms = XS_PERM_READ};
+    unsigned              length;
+    char                 *value;
+
+    value = xs_read(xen.xs, XBT_NULL, XEN_ID_PATH, &length);
+    hostile_check((value != NULL) && xs_rm(xen.xs, XBT_NULL, XEN_ID_PATH),
+                  "this machine's identity");
+    hostile_sleep_ms(XEN_END_MS);
+    hostile_check(xs_mkdir(xen.xs, XBT_NULL, XEN_ID_PATH) &&
+                          xs_set_permissions(xen.xs, XBT_NULL, XEN_ID_PATH,
+                                             &perms, 1) &&
+                          xs_write(xen.xs, XBT_NULL, XEN_ID_PATH, value,
+                                   length),
+                  "this machine's identity");
+    free(value);
+}
+
+const hostile_device_t hostile_xen = {.name        = "xen",
+                                      .rounds      = XEN_ROUNDS,
+                                      .start       = xen_start,
+                                      .alloc       = xen_alloc,
+                                      .ask         = xen_ask,
+                                      .answer      = xen_answer,
+                                      .is_ended    = xen_is_ended,
+                                      .end         = xen_end,
+                                      .attract     = xen_attract,
+                                      .listen      = xen_listen,
+                                      .offered     = xen_offered,
+                                      .accept      = xen_accept,
+                                      .seem_to_end = xen_seem_to_end};
 
 
 static void xen_right_one(const hostile_address_t *victim)
@@ -595,6 +620,31 @@ static void xen_refusals(const hostile_address_t *victim)
     hostile_say("%u refusals stood for %u requests", refused, i);
 }
 
+/* Each channel wants to be woken by a port of its own. They stay open: somebody
+ * else counts the victim's ports then. */
+static void xen_ports(const hostile_address_t *victim)
+{
+    static hostile_channel_t channels[XEN_NUM_PORTS];
+    xshm_abi_wake_t         *line;
+    unsigned                 i;
+
+    for (i = 0; i < XEN_NUM_PORTS; ++i) {
+        xen_alloc(&channels[i], victim, XSHM_ABI_RING_MIN_SIZE);
+        xen_ask(&channels[i], victim);
+    }
+    for (i = 0; i < XEN_NUM_PORTS; ++i) {
+        hostile_check(xen_answer(&channels[i], HOSTILE_PATIENCE) ==
+                              HOSTILE_ACCEPTED,
+                      "a channel is refused");
+        xen_remove(channels[i].domid, channels[i].name);
+        line       = &channels[i].data->wake;
+        line->port = (uint32_t)xenevtchn_bind_unbound_port(xen.evtchn,
+                                                           channels[i].domid);
+        __atomic_store_n(&line->wants, 1, __ATOMIC_RELEASE);
+    }
+    hostile_say("%u ports", i);
+}
+
 const hostile_attack_t hostile_xen_attacks[] = {{"values", xen_values},
                                                 {"names", xen_names},
                                                 {"grefs", xen_grefs},
@@ -603,4 +653,5 @@ const hostile_attack_t hostile_xen_attacks[] = {{"values", xen_values},
                                                  xen_moving_refs},
                                                 {"replay", xen_replay},
                                                 {"refusals", xen_refusals},
+                                                {"ports", xen_ports},
                                                 {NULL, NULL}};

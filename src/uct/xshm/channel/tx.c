@@ -214,6 +214,10 @@ static void xshm_tx_do_close(xshm_work_t *work)
 {
     xshm_tx_t *tx = ucs_container_of(work, xshm_tx_t, service.close);
 
+    if (xshm_tx_ops(tx)->mem_linger != NULL) {
+        xshm_tx_ops(tx)->mem_linger(tx->mem);
+    }
+
     tx->service.is_closed = 1;
     xshm_tx_release(tx);
 }

@@ -229,6 +229,13 @@ struct xshm_platform_ops {
     ucs_status_t (*mem_alloc)(xshm_platform_t *platform, const void *dev_addr,
                               size_t data_size, xshm_mem_t **mem_p);
 
+    /**
+     * Nothing more is sent by it: it is kept until the peer has taken all and
+     * unmaps it, which may be never. NULL: that costs the peer as much as this
+     * side.
+     */
+    void (*mem_linger)(xshm_mem_t *mem);
+
     /** Free or unmap it */
     void (*mem_free)(xshm_mem_t *mem);
 

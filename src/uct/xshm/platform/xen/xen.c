@@ -274,6 +274,7 @@ xshm_xen_new(uint64_t process, const xshm_platform_sink_t *sink)
     ucs_list_head_init(&xen->lookups);
     ucs_list_head_init(&xen->quarantine);
     ucs_list_head_init(&xen->pool);
+    ucs_list_head_init(&xen->lingering);
     return xen;
 }
 
@@ -361,6 +362,7 @@ static void xshm_xen_handle_resume(xshm_xen_t *xen)
     ucs_debug("xshm: this virtual machine is domain %u now",
               xshm_xen_domid(xen));
     ++xen->epoch;
+    xshm_xen_mem_orphan(xen);
     xshm_xen_end_all(xen);
     xshm_xen_forget_lookups(xen, UINT32_MAX);
 }
@@ -465,6 +467,7 @@ const xshm_platform_ops_t xshm_xen_ops = {
         .dispatch      = xshm_xen_dispatch,
         .mem_check     = xshm_xen_mem_check,
         .mem_alloc     = xshm_xen_mem_alloc,
+        .mem_linger    = xshm_xen_mem_linger,
         .mem_free      = xshm_xen_mem_free,
         .connect       = xshm_xen_connect,
         .map           = xshm_xen_map,

@@ -27,6 +27,9 @@
 /* The same while an answer is waited for */
 #define XSHM_XEN_ASK_SCAN_MS 2
 
+/* An answer that takes longer than this does not need to be noticed at once */
+#define XSHM_XEN_ASK_SOON_MS 1000
+
 /* How long an answer is waited for: a peer's machine may be busy */
 #define XSHM_XEN_ASK_MS 30000
 
@@ -209,6 +212,13 @@ static void xshm_xen_conn_ask(xshm_xen_conn_t *conn, uint64_t now)
 
 static void xshm_xen_conn_give_up(xshm_xen_conn_t *conn)
 {
+    if (conn->was_refused) {
+        ucs_debug("xshm: domain %u had no room for a channel in %d seconds",
+                  conn->domain->domid, XSHM_XEN_ASK_MS / 1000);
+        xshm_xen_conn_report(conn, XSHM_REASON_RESOURCE, 0);
+        return;
+    }
+
     if (conn->state == XSHM_XEN_CONN_WAITING) {
         ucs_error("xshm: xenstore had no room in %d seconds for a request to "
                   "domain %u: this machine may have used up its nodes "
@@ -264,16 +274,28 @@ static void xshm_xen_conn_scan_accepted(xshm_xen_conn_t *conn)
     }
 }
 
-/* @return Milliseconds until this channel is to be looked at again */
+/* A peer that does not answer shall not keep this thread busy */
+static int xshm_xen_conn_ask_interval(const xshm_xen_conn_t *conn, uint64_t now)
+{
+    uint64_t asked = conn->deadline - XSHM_XEN_ASK_MS;
+
+    return (now < asked + XSHM_XEN_ASK_SOON_MS) ? XSHM_XEN_ASK_SCAN_MS :
+                                                  XSHM_XEN_SCAN_MS;
+}
+
+/* @return Milliseconds until this channel is to be looked at again; it may be
+ *         gone then */
 static int xshm_xen_conn_scan(xshm_xen_conn_t *conn, uint64_t now)
 {
+    int interval = xshm_xen_conn_ask_interval(conn, now);
+
     switch (conn->state) {
     case XSHM_XEN_CONN_WAITING:
         xshm_xen_conn_scan_waiting(conn, now);
-        return XSHM_XEN_ASK_SCAN_MS;
+        return interval;
     case XSHM_XEN_CONN_ASKING:
         xshm_xen_conn_scan_asking(conn, now);
-        return XSHM_XEN_ASK_SCAN_MS;
+        return interval;
     case XSHM_XEN_CONN_ACCEPTED:
         xshm_xen_conn_scan_accepted(conn);
         return XSHM_XEN_SCAN_MS;
@@ -570,8 +592,9 @@ xshm_xen_conn_refused(xshm_xen_conn_t *conn, const xshm_xen_refusal_t *refusal)
                          conn->name);
     xshm_xen_name_format(conn->name, conn->request.target.process,
                          xen->super.process, xen->next_request++);
-    conn->state    = XSHM_XEN_CONN_WAITING;
-    conn->next_try = xshm_xen_now_ms() + XSHM_XEN_RETRY_MS;
+    conn->state       = XSHM_XEN_CONN_WAITING;
+    conn->was_refused = 1;
+    conn->next_try    = xshm_xen_now_ms() + XSHM_XEN_RETRY_MS;
 }
 
 void xshm_xen_handle_refusal(xshm_xen_t *xen, const xshm_xen_path_t *path)

@@ -65,15 +65,14 @@ void xshm_xen_domain_fail(xshm_xen_t *xen, xshm_xen_domain_t *domain)
 {
     xshm_xen_conn_t *conn, *tmp;
 
-    domain->identity[0]  = '\0';
-    domain->is_prepared  = 0;
-    domain->num_unproved = 0;
-    xshm_xen_mem_orphan(xen, domain->domid);
+    domain->identity[0] = '\0';
+    domain->is_prepared = 0;
+    xshm_xen_mem_doubt(xen, domain->domid);
     xshm_xen_forget_lookups(xen, domain->domid);
 
     ucs_list_for_each_safe(conn, tmp, &domain->conns, list) {
         if (conn->mem != NULL) {
-            conn->mem->is_orphan = 1;
+            conn->mem->is_doubtful = 1;
         }
 
         xshm_xen_conn_report(conn, XSHM_REASON_GONE, 0);

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-#include "xen_priv.h"
+#include "xen_wake.h"
 
 #include <ucs/debug/log.h>
 
@@ -31,10 +31,17 @@
  * domain than a limit, in this process' life: then they stay in the pool. What a
  * peer can keep is so bounded by that limit, and by what this side itself has
  * used at once. Pages never go to another domain.
+ *
+ * Only the hypervisor's word is taken for a domain's end: what its nodes in
+ * xenstore say, the domain can write itself.
  */
 
 /* Pages that a domain may keep from being freed, besides its channels */
 #define XSHM_XEN_MEM_QUARANTINE_MAX 256
+
+/* Pages of channels that this side has closed and the domain keeps open: for some
+ * hundred that are about to be drained */
+#define XSHM_XEN_MEM_LINGER_MAX 4096
 
 /* Pages of a domain that are freed on its word: it may have them mapped */
 #define XSHM_XEN_MEM_MAX_UNPROVED 2048u
@@ -226,12 +233,13 @@ static void xshm_xen_mem_complain(const xshm_xen_mem_t *mem, int error)
 }
 
 /* Under the lock */
-static size_t xshm_xen_quarantine_pages(xshm_xen_t *xen, uint32_t domid)
+static size_t
+xshm_xen_mem_list_pages(const ucs_list_link_t *list, uint32_t domid)
 {
     size_t          num_pages = 0;
     xshm_xen_mem_t *mem;
 
-    ucs_list_for_each(mem, &xen->quarantine, list) {
+    ucs_list_for_each(mem, list, list) {
         if (mem->domid == domid) {
             num_pages += xshm_xen_mem_num_pages(mem);
         }
@@ -240,14 +248,17 @@ static size_t xshm_xen_quarantine_pages(xshm_xen_t *xen, uint32_t domid)
     return num_pages;
 }
 
-static int xshm_xen_quarantine_is_full(xshm_xen_t *xen, uint32_t domid)
+/* Does the domain keep as much from being freed as it may? */
+static int xshm_xen_mem_is_kept(xshm_xen_t *xen, uint32_t domid)
 {
-    size_t num_pages;
+    size_t num_quarantined, num_lingering;
 
     pthread_mutex_lock(&xen->lock);
-    num_pages = xshm_xen_quarantine_pages(xen, domid);
+    num_quarantined = xshm_xen_mem_list_pages(&xen->quarantine, domid);
+    num_lingering   = xshm_xen_mem_list_pages(&xen->lingering, domid);
     pthread_mutex_unlock(&xen->lock);
-    if (num_pages < XSHM_XEN_MEM_QUARANTINE_MAX) {
+    if ((num_quarantined < XSHM_XEN_MEM_QUARANTINE_MAX) &&
+        (num_lingering < XSHM_XEN_MEM_LINGER_MAX)) {
         return 0;
     }
 
@@ -257,7 +268,7 @@ static int xshm_xen_quarantine_is_full(xshm_xen_t *xen, uint32_t domid)
 
     ucs_error("xshm: domain %u has not unmapped %zu pages of channels that "
               "were closed: no new channel to it until it does",
-              domid, num_pages);
+              domid, num_quarantined + num_lingering);
     return 1;
 }
 
@@ -295,6 +306,7 @@ static int xshm_xen_mem_clean(xshm_xen_mem_t *mem)
            mem->super.data_size - XSHM_ABI_RING_OFFSET);
     data->return_ref = return_ref;
     mem->is_asked    = 0;
+    mem->is_doubtful = 0;
     return mprotect(mem->super.ret, XSHM_ABI_RETURN_SIZE, PROT_READ) == 0;
 }
 
@@ -352,7 +364,7 @@ ucs_status_t xshm_xen_mem_alloc(xshm_platform_t *platform, const void *dev_addr,
     const xshm_xen_dev_addr_t *addr = dev_addr;
     xshm_xen_mem_t            *mem;
 
-    if (xshm_xen_quarantine_is_full(xen, addr->domid)) {
+    if (xshm_xen_mem_is_kept(xen, addr->domid)) {
         return UCS_ERR_EXCEEDS_LIMIT;
     }
 
@@ -439,6 +451,26 @@ static int xshm_xen_mem_is_unanswered(const xshm_xen_mem_t *mem)
     return mem->is_asked && !mem->is_orphan && !ret->was_live;
 }
 
+void xshm_xen_mem_linger(xshm_mem_t *super)
+{
+    xshm_xen_mem_t *mem = (xshm_xen_mem_t *)super;
+
+    pthread_mutex_lock(&mem->xen->lock);
+    mem->is_lingering = 1;
+    ucs_list_add_tail(&mem->xen->lingering, &mem->list);
+    pthread_mutex_unlock(&mem->xen->lock);
+}
+
+static void xshm_xen_mem_end_linger(xshm_xen_mem_t *mem)
+{
+    pthread_mutex_lock(&mem->xen->lock);
+    if (mem->is_lingering) {
+        mem->is_lingering = 0;
+        ucs_list_del(&mem->list);
+    }
+    pthread_mutex_unlock(&mem->xen->lock);
+}
+
 void xshm_xen_mem_free(xshm_mem_t *super)
 {
     xshm_xen_mem_t *mem = (xshm_xen_mem_t *)super;
@@ -448,6 +480,8 @@ void xshm_xen_mem_free(xshm_mem_t *super)
         xshm_xen_mem_unmap(mem);
         return;
     }
+
+    xshm_xen_mem_end_linger(mem);
 
     /* The peer, if it has mapped it, shall stop */
     ((volatile xshm_abi_data_t *)mem->super.data)->live = 0;
@@ -512,12 +546,34 @@ static int xshm_xen_mem_release_pool(xshm_xen_t *xen)
     return is_left;
 }
 
+/* Under the lock: is a machine that seemed to end not there any more? */
+static void xshm_xen_mem_settle_doubts(ucs_list_link_t *list)
+{
+    uint32_t        domid   = UINT32_MAX;
+    int             is_gone = 0;
+    xshm_xen_mem_t *mem;
+
+    ucs_list_for_each(mem, list, list) {
+        if (!mem->is_doubtful) {
+            continue;
+        }
+
+        if (mem->domid != domid) {
+            domid   = mem->domid;
+            is_gone = xshm_xen_is_domain_gone(domid);
+        }
+        mem->is_orphan = mem->is_orphan || is_gone;
+    }
+}
+
 int xshm_xen_mem_release(xshm_xen_t *xen)
 {
     xshm_xen_mem_t *mem, *tmp;
     int             is_left;
 
     pthread_mutex_lock(&xen->lock);
+    xshm_xen_mem_settle_doubts(&xen->quarantine);
+    xshm_xen_mem_settle_doubts(&xen->pool);
     ucs_list_for_each_safe(mem, tmp, &xen->quarantine, list) {
         if (xshm_xen_mem_is_mapped(mem)) {
             continue;
@@ -537,16 +593,44 @@ int xshm_xen_mem_release(xshm_xen_t *xen)
     return is_left;
 }
 
-void xshm_xen_mem_orphan(xshm_xen_t *xen, uint32_t domid)
+void xshm_xen_mem_doubt(xshm_xen_t *xen, uint32_t domid)
 {
     xshm_xen_mem_t *mem;
 
     pthread_mutex_lock(&xen->lock);
     ucs_list_for_each(mem, &xen->quarantine, list) {
-        mem->is_orphan = mem->is_orphan || (mem->domid == domid);
+        mem->is_doubtful = mem->is_doubtful || (mem->domid == domid);
     }
     ucs_list_for_each(mem, &xen->pool, list) {
-        mem->is_orphan = mem->is_orphan || (mem->domid == domid);
+        mem->is_doubtful = mem->is_doubtful || (mem->domid == domid);
+    }
+    pthread_mutex_unlock(&xen->lock);
+}
+
+static void xshm_xen_mem_orphan_list(ucs_list_link_t *list)
+{
+    xshm_xen_mem_t *mem;
+
+    ucs_list_for_each(mem, list, list) {
+        mem->is_orphan = 1;
+    }
+}
+
+void xshm_xen_mem_orphan(xshm_xen_t *xen)
+{
+    xshm_xen_domain_t *domain;
+    xshm_xen_conn_t   *conn;
+
+    pthread_mutex_lock(&xen->lock);
+    xshm_xen_mem_orphan_list(&xen->quarantine);
+    xshm_xen_mem_orphan_list(&xen->pool);
+    ucs_list_for_each(domain, &xen->domains, list) {
+        domain->num_unproved = 0;
+        ucs_list_for_each(conn, &domain->conns, list) {
+            if (conn->mem != NULL) {
+                conn->mem->is_orphan = 1;
+            }
+        }
     }
     pthread_mutex_unlock(&xen->lock);
 }

@@ -51,7 +51,9 @@ typedef struct xshm_xen {
     xshm_xen_dev_addr_t addr;
     ucs_list_link_t     lookups;    /**< Virtual machines that were asked for */
     ucs_list_link_t     quarantine; /**< Memory that a peer has still mapped */
-    ucs_list_link_t     pool; /**< Memory for the next channel to a peer */
+    ucs_list_link_t     pool;      /**< Memory for the next channel to a peer */
+    ucs_list_link_t     lingering; /**< Memory of channels that this side has
+                                        closed, and the peer has not */
 } xshm_xen_t;
 
 
@@ -65,6 +67,7 @@ typedef struct xshm_xen_domain {
     unsigned        num_offered;  /**< Channels that it sends by */
     uint32_t        num_mapped;   /**< Pages of them */
     uint32_t        num_unproved; /**< Pages that were freed on its word */
+    unsigned        num_ports; /**< Event channels that it made us allocate */
     ucs_list_link_t conns;
     char            identity[XSHM_XEN_VALUE_MAX]; /**< Or empty */
 } xshm_xen_domain_t;
@@ -73,16 +76,18 @@ typedef struct xshm_xen_domain {
 /** Memory of a channel */
 typedef struct xshm_xen_mem {
     xshm_mem_t      super;
-    ucs_list_link_t list; /**< In the quarantine, or in the pool */
+    ucs_list_link_t list; /**< Lingering, in the quarantine, or in the pool */
     xshm_xen_t     *xen;
-    uint32_t        domid;      /**< The other machine */
-    int             is_ours;    /**< Granted by this machine, not mapped */
-    int             is_asked;   /**< The peer was told of it */
-    int             is_told;    /**< The same, of any channel that used it */
-    uint64_t        pooled;     /**< When it was put in the pool, ms */
-    int             is_orphan;  /**< The peer's machine is gone */
-    uint32_t        gref;       /**< Of the first data page */
-    uint64_t        data_index; /**< In gntalloc, if ours */
+    uint32_t        domid;    /**< The other machine */
+    int             is_ours;  /**< Granted by this machine, not mapped */
+    int             is_asked; /**< The peer was told of it */
+    int             is_told;  /**< The same, of any channel that used it */
+    uint64_t        pooled;   /**< When it was put in the pool, ms */
+    int             is_lingering;
+    int             is_doubtful; /**< The peer's machine seemed to end */
+    int             is_orphan;   /**< It has ended, or ours has moved */
+    uint32_t        gref;        /**< Of the first data page */
+    uint64_t        data_index;  /**< In gntalloc, if ours */
     uint64_t        ret_index;
 } xshm_xen_mem_t;
 
@@ -104,9 +109,10 @@ typedef struct xshm_xen_conn {
     xshm_xen_conn_state_t state;
     xshm_xen_mem_t       *mem;
     xshm_request_t        request;
-    uint32_t              gref;      /**< Receiver: what is offered */
-    uint64_t              deadline;  /**< Sender: when to give up, ms */
-    uint64_t              next_try;  /**< Sender: when to write, ms */
+    uint32_t              gref;        /**< Receiver: what is offered */
+    uint64_t              deadline;    /**< Sender: when to give up, ms */
+    uint64_t              next_try;    /**< Sender: when to write, ms */
+    int                   was_refused; /**< Sender: for lack of room there */
     struct xshm_xen_port *port;      /**< By which the peer wakes us, or NULL */
     struct xshm_xen_bell *bell;      /**< By which we wake it, or NULL */
     uint32_t              seen_port; /**< Peer's, when last looked at */
@@ -139,6 +145,9 @@ int xshm_xen_mem_check(xshm_platform_t *platform, const void *dev_addr,
 ucs_status_t xshm_xen_mem_alloc(xshm_platform_t *platform, const void *dev_addr,
                                 size_t data_size, xshm_mem_t **mem_p);
 
+/** See xshm_platform_ops_t::mem_linger */
+void xshm_xen_mem_linger(xshm_mem_t *mem);
+
 /** See xshm_platform_ops_t::mem_free */
 void xshm_xen_mem_free(xshm_mem_t *mem);
 
@@ -156,8 +165,11 @@ ucs_status_t xshm_xen_mem_map(xshm_xen_t *xen, uint32_t domid, uint32_t gref,
  *  @return Zero if nothing is left to be done. */
 int xshm_xen_mem_release(xshm_xen_t *xen);
 
-/** A domain is gone: what it had mapped is free */
-void xshm_xen_mem_orphan(xshm_xen_t *xen, uint32_t domid);
+/** A domain seems to be gone. What it had mapped is free once that is sure. */
+void xshm_xen_mem_doubt(xshm_xen_t *xen, uint32_t domid);
+
+/** This machine has moved, and nobody has mapped anything of it any more */
+void xshm_xen_mem_orphan(xshm_xen_t *xen);
 
 /** Free all that is left (at the end) */
 void xshm_xen_mem_cleanup(xshm_xen_t *xen);

@@ -4,6 +4,7 @@
  */
 
 #include "xen_wake.h"
+#include "../complain.h"
 #include "../fdset.h"
 
 #include <ucs/debug/log.h>
@@ -22,6 +23,14 @@
  * Where there are no more ports, the peer never acknowledges, and who sleeps
  * looks by a timer: later, but nothing is lost.
  */
+
+/* Event channels, of the few that this machine has (1023), that one domain can
+ * make a process allocate: for that many of its processes that sleep, half of it
+ * for each side's. The others are looked at by a timer. */
+#define XSHM_XEN_MAX_PORTS 128u
+
+/* No domain has a port of this number that could be bound */
+#define XSHM_XEN_NO_PORT 0
 
 /* Notifications that are taken at a time: the rest is still there then */
 #define XSHM_XEN_MAX_DRAIN 64
@@ -186,6 +195,25 @@ static void xshm_xen_complain_ports(xshm_xen_t *xen, uint32_t domid)
     }
 }
 
+/* A peer chooses how many processes and ports it pretends to have */
+static int xshm_xen_may_have_port(const xshm_xen_domain_t *domain)
+{
+    if (domain->num_ports < XSHM_XEN_MAX_PORTS) {
+        return 1;
+    }
+
+    xshm_complain("xshm: domain %u has %u event channels with this process: "
+                  "no more are allocated, and programs that sleep wake up "
+                  "later",
+                  domain->domid, domain->num_ports);
+    return 0;
+}
+
+static void xshm_xen_forget_port(xshm_xen_t *xen, uint32_t domid)
+{
+    --xshm_xen_domain_find(xen, domid)->num_ports;
+}
+
 static xshm_xen_port_t *
 xshm_xen_port_new(xshm_xen_conn_t *conn, xshm_wake_t *wake)
 {
@@ -194,7 +222,8 @@ xshm_xen_port_new(xshm_xen_conn_t *conn, xshm_wake_t *wake)
     xenevtchn_port_or_error_t local_port;
     xshm_xen_port_t          *port;
 
-    port = calloc(1, sizeof(*port));
+    port = xshm_xen_may_have_port(conn->domain) ? calloc(1, sizeof(*port)) :
+                                                  NULL;
     if (port == NULL) {
         return NULL;
     }
@@ -213,16 +242,18 @@ xshm_xen_port_new(xshm_xen_conn_t *conn, xshm_wake_t *wake)
     port->port        = (evtchn_port_t)local_port;
     xshm_xen_conn_process(conn, port->process);
     __atomic_add_fetch(&wake->refs, 1, __ATOMIC_RELAXED);
+    ++conn->domain->num_ports;
     ucs_list_add_tail(&wake->ports, &port->list);
     return port;
 }
 
-static void xshm_xen_port_put(xshm_xen_port_t *port)
+static void xshm_xen_port_put(xshm_xen_t *xen, xshm_xen_port_t *port)
 {
     if (--port->refs > 0) {
         return;
     }
 
+    xshm_xen_forget_port(xen, port->domid);
     ucs_list_del(&port->list);
     (void)xenevtchn_unbind(port->wake->evtchn, port->port);
     xshm_xen_wake_put(port->wake);
@@ -290,13 +321,17 @@ static int xshm_xen_has_evtchn(xshm_xen_t *xen)
 }
 
 /* Only a port that this domain has allocated for ours can be bound */
-static xshm_xen_bell_t *
-xshm_xen_bell_new(xshm_xen_t *xen, uint32_t domid, uint32_t remote_port)
+static xshm_xen_bell_t *xshm_xen_bell_new(xshm_xen_t        *xen,
+                                          xshm_xen_domain_t *domain,
+                                          uint32_t           remote_port)
 {
+    uint32_t                  domid = domain->domid;
     xenevtchn_port_or_error_t port;
     xshm_xen_bell_t          *bell;
 
-    bell = xshm_xen_has_evtchn(xen) ? calloc(1, sizeof(*bell)) : NULL;
+    bell = (xshm_xen_may_have_port(domain) && xshm_xen_has_evtchn(xen)) ?
+                   calloc(1, sizeof(*bell)) :
+                   NULL;
     if (bell == NULL) {
         return NULL;
     }
@@ -317,6 +352,7 @@ xshm_xen_bell_new(xshm_xen_t *xen, uint32_t domid, uint32_t remote_port)
     bell->domid       = domid;
     bell->remote_port = remote_port;
     bell->port        = (evtchn_port_t)port;
+    ++domain->num_ports;
     ucs_list_add_tail(&xen->bells, &bell->list);
     return bell;
 }
@@ -327,6 +363,7 @@ static void xshm_xen_bell_put(xshm_xen_t *xen, xshm_xen_bell_t *bell)
         return;
     }
 
+    xshm_xen_forget_port(xen, bell->domid);
     ucs_list_del(&bell->list);
     (void)xenevtchn_unbind(xen->evtchn, bell->port);
     free(bell);
@@ -340,7 +377,7 @@ static void xshm_xen_wake_bind(xshm_xen_conn_t *conn, uint32_t remote_port)
 
     conn->bell = xshm_xen_bell_find(xen, domid, remote_port);
     if (conn->bell == NULL) {
-        conn->bell = xshm_xen_bell_new(xen, domid, remote_port);
+        conn->bell = xshm_xen_bell_new(xen, conn->domain, remote_port);
     }
 
     if (conn->bell != NULL) {
@@ -376,7 +413,7 @@ void xshm_xen_notify(xshm_conn_t *super)
 void xshm_xen_wake_detach(xshm_xen_conn_t *conn)
 {
     if (conn->port != NULL) {
-        xshm_xen_port_put(conn->port);
+        xshm_xen_port_put(xshm_xen_wake_xen(conn), conn->port);
         conn->port = NULL;
     }
 
@@ -384,6 +421,23 @@ void xshm_xen_wake_detach(xshm_xen_conn_t *conn)
         xshm_xen_bell_put(xshm_xen_wake_xen(conn), conn->bell);
         conn->bell = NULL;
     }
+}
+
+int xshm_xen_is_domain_gone(uint32_t domid)
+{
+    xenevtchn_handle *evtchn = xshm_xen_evtchn_open();
+    int               is_gone;
+
+    if (evtchn == NULL) {
+        return 0;
+    }
+
+    /* The port cannot be bound; which error says so tells about the domain */
+    is_gone =
+            (xenevtchn_bind_interdomain(evtchn, domid, XSHM_XEN_NO_PORT) < 0) &&
+            (errno == ESRCH);
+    xshm_xen_evtchn_close(evtchn);
+    return is_gone;
 }
 
 void xshm_xen_wake_cleanup(xshm_xen_t *xen)

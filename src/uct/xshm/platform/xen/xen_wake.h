@@ -50,6 +50,9 @@ void xshm_xen_wake_scan(xshm_xen_conn_t *conn);
 /** Give up the ports of a channel */
 void xshm_xen_wake_detach(xshm_xen_conn_t *conn);
 
+/** Does the hypervisor know that there is no such domain (any more)? */
+int xshm_xen_is_domain_gone(uint32_t domid);
+
 /** Close what is left (at the end) */
 void xshm_xen_wake_cleanup(xshm_xen_t *xen);
 
