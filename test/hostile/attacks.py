@@ -495,7 +495,7 @@ def strangers(site):
         say(hostile.ask('attack', 'wrong-token', ':' + address.hex()))
     for i, server in enumerate(servers):
         with open(f'/proc/{server.pid}/maps') as maps:
-            check('hostile' not in maps.read(), 'something was mapped')
+            check('memfd:hostile' not in maps.read(), 'something was mapped')
         expect('status of a client', 0,
                start_rpc('client', port + i, subprocess.DEVNULL).wait())
         server.terminate()
@@ -540,11 +540,14 @@ def main():
     counts = scene.victim.ask('count')
     resident = None
     for name in options.only or attacks:
-        if not run(scene, name, *attacks[name]):
-            # They may be in the middle of something
-            site.drop_agents()
-            return
-        resident = resident or scene.resident()
+        if run(scene, name, *attacks[name]):
+            resident = resident or scene.resident()
+            continue
+        # They may be in the middle of something
+        site.drop_agents()
+        scene = Scene(site)
+        counts, resident = scene.victim.ask('count'), None
+    resident = resident or scene.resident()
     try:
         await_count(scene.victim, counts)
         grown = scene.resident() - resident

@@ -420,7 +420,8 @@ static void xen_right_one(const hostile_address_t *victim)
     xen_end(&channel);
 }
 
-/* For the victim by their names, and nonsense */
+/* For the victim by their names, and nonsense. When it has accepted the right one
+ * it has seen them all. */
 static void xen_values(const hostile_address_t *victim)
 {
     static const char *values[] = {"",
@@ -443,9 +444,9 @@ static void xen_values(const hostile_address_t *victim)
         xen_set_name(&channel, victim);
         xen_write(domid, channel.name,
                   values[i % (sizeof(values) / sizeof(values[0]))]);
-        xen_remove(domid, channel.name);
     }
     xen_right_one(victim);
+    xen_remove(domid, "");
     hostile_say("%u nodes, and a right one", i);
 }
 
@@ -470,9 +471,9 @@ static void xen_names(const hostile_address_t *victim)
         snprintf(name, sizeof(name), "%.*s%s", (int)part + 1, channel.name,
                  ends[i % (sizeof(ends) / sizeof(ends[0]))]);
         xen_write(domid, name, value);
-        xen_remove(domid, name);
     }
     xen_right_one(victim);
+    xen_remove(domid, "");
     hostile_say("%u names, and a right one", i);
 }
 

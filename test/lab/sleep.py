@@ -23,7 +23,8 @@ SLEEPS = {'message': 2500, 'room': 2500}
 # Whoever wants to be woken is looked after by its timer until the peer has said
 # yes, which takes a look of the peer's service
 MAX_TIMEOUTS = 20
-BUSY_MESSAGES = 1000000
+# Each way
+BUSY_MESSAGES = 500000
 # Of the thread that looks after all channels ten times a second
 MAX_SERVICE_CALLS = BUSY_MESSAGES // 100
 PERFTEST_COUNT = 300
