@@ -546,23 +546,58 @@ static int xshm_xen_mem_release_pool(xshm_xen_t *xen)
     return is_left;
 }
 
-/* Under the lock: is a machine that seemed to end not there any more? */
-static void xshm_xen_mem_settle_doubts(ucs_list_link_t *list)
+/* Under the lock */
+static int
+xshm_xen_mem_list_has_doubts(const ucs_list_link_t *list, uint32_t domid)
 {
-    uint32_t        domid   = UINT32_MAX;
-    int             is_gone = 0;
     xshm_xen_mem_t *mem;
 
     ucs_list_for_each(mem, list, list) {
-        if (!mem->is_doubtful) {
+        if ((mem->domid == domid) && mem->is_doubtful && !mem->is_orphan) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+static int xshm_xen_mem_has_doubts(xshm_xen_t *xen, uint32_t domid)
+{
+    int has_doubts;
+
+    pthread_mutex_lock(&xen->lock);
+    has_doubts = xshm_xen_mem_list_has_doubts(&xen->quarantine, domid) ||
+                 xshm_xen_mem_list_has_doubts(&xen->pool, domid);
+    pthread_mutex_unlock(&xen->lock);
+    return has_doubts;
+}
+
+/* Under the lock */
+static void xshm_xen_mem_list_settle(ucs_list_link_t *list, uint32_t domid)
+{
+    xshm_xen_mem_t *mem;
+
+    ucs_list_for_each(mem, list, list) {
+        mem->is_orphan =
+                mem->is_orphan || ((mem->domid == domid) && mem->is_doubtful);
+    }
+}
+
+/* Is a machine that seemed to end not there any more? */
+static void xshm_xen_mem_settle_doubts(xshm_xen_t *xen)
+{
+    xshm_xen_domain_t *domain;
+
+    ucs_list_for_each(domain, &xen->domains, list) {
+        if (!xshm_xen_mem_has_doubts(xen, domain->domid) ||
+            !xshm_xen_is_domain_gone(domain->domid)) {
             continue;
         }
 
-        if (mem->domid != domid) {
-            domid   = mem->domid;
-            is_gone = xshm_xen_is_domain_gone(domid);
-        }
-        mem->is_orphan = mem->is_orphan || is_gone;
+        pthread_mutex_lock(&xen->lock);
+        xshm_xen_mem_list_settle(&xen->quarantine, domain->domid);
+        xshm_xen_mem_list_settle(&xen->pool, domain->domid);
+        pthread_mutex_unlock(&xen->lock);
     }
 }
 
@@ -571,9 +606,8 @@ int xshm_xen_mem_release(xshm_xen_t *xen)
     xshm_xen_mem_t *mem, *tmp;
     int             is_left;
 
+    xshm_xen_mem_settle_doubts(xen);
     pthread_mutex_lock(&xen->lock);
-    xshm_xen_mem_settle_doubts(&xen->quarantine);
-    xshm_xen_mem_settle_doubts(&xen->pool);
     ucs_list_for_each_safe(mem, tmp, &xen->quarantine, list) {
         if (xshm_xen_mem_is_mapped(mem)) {
             continue;
