@@ -288,6 +288,7 @@ def kept_open(scene, hostile):
     victim.tell('send', 'h', 'short', 1, 100)
     answer = victim.answer()
     check(answer.startswith('error'), f'one more channel: {answer}')
+    expect('lines about it', 1, victim.log().count('has not unmapped'))
     friend = scene.site.start(2)
     victim.ask('connect', 'f', friend.open()[0])
     victim.ask('send', 'f', 'short', 10, 100)

@@ -4,6 +4,7 @@
  */
 
 #include "xen_wake.h"
+#include "../complain.h"
 
 #include <ucs/debug/log.h>
 
@@ -262,13 +263,9 @@ static int xshm_xen_mem_is_kept(xshm_xen_t *xen, uint32_t domid)
         return 0;
     }
 
-    if (__atomic_exchange_n(&xen->has_complained, 1, __ATOMIC_RELAXED)) {
-        return 1;
-    }
-
-    ucs_error("xshm: domain %u has not unmapped %zu pages of channels that "
-              "were closed: no new channel to it until it does",
-              domid, num_quarantined + num_lingering);
+    xshm_complain("xshm: domain %u has not unmapped %zu pages of channels that "
+                  "were closed: no new channel to it until it does",
+                  domid, num_quarantined + num_lingering);
     return 1;
 }
 
