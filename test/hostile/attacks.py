@@ -217,6 +217,16 @@ def deferred(scene):
     return int(scene.site.shell(0, "dmesg | grep -c ' g.e. '; true"))
 
 
+def send_until_it_fails(victim, address):
+    """A message is in the ring before the receiver can end the channel."""
+    failed = int(victim.ask('failures', 0, 0))
+    victim.ask('connect', 'h', address)
+    victim.ask('send', 'h', 'short', 1, 100)
+    expect('endpoints that failed', str(failed + 1),
+           victim.ask('failures', failed + 1, PATIENCE))
+    victim.ask('disconnect', 'h')
+
+
 def liar(scene, hostile):
     """A receiver says that it has unmapped all, and has not. What the victim's
     kernel has to keep for it is bounded; and what is sent to another machine
@@ -225,12 +235,7 @@ def liar(scene, hostile):
     address = hostile.ask('listen', scene.neighbour(), scene.address)
     hostile.tell('receive', 'lie', LIES)
     for _ in range(LIES):
-        scene.victim.ask('connect', 'h', address)
-        scene.victim.ask('send', 'h', 'short', 1, 100)
-        scene.victim.ask('flush', 'h')
-        failed = int(scene.victim.ask('failures', 0, 0))
-        scene.victim.ask('failures', failed + 1, 1)
-        scene.victim.ask('disconnect', 'h')
+        send_until_it_fails(scene.victim, address)
     hostile.accept()
     time.sleep(3)
     kept = deferred(scene) - before
@@ -258,12 +263,7 @@ def seeming_end(scene, hostile):
     address = hostile.ask('listen', scene.neighbour(), scene.address)
     hostile.tell('receive', 'seem-to-end', ENDS)
     for _ in range(ENDS):
-        failed = int(scene.victim.ask('failures', 0, 0))
-        scene.victim.ask('connect', 'h', address)
-        scene.victim.ask('send', 'h', 'short', 1, 100)
-        expect('endpoints that failed', str(failed + 1),
-               scene.victim.ask('failures', failed + 1, PATIENCE))
-        scene.victim.ask('disconnect', 'h')
+        send_until_it_fails(scene.victim, address)
         time.sleep(2)
     hostile.accept()
     expect('pages that the kernel keeps', before, deferred(scene))
