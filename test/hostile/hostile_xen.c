@@ -24,16 +24,17 @@
 #include <xengnttab.h>
 #include <xenstore.h>
 
-#define XEN_PATH_MAX     256
-#define XEN_VALUE_MAX    200
-#define XEN_DOMID_OFFSET 16
-#define XEN_NAME_PART    5
-#define XEN_POLL_MS      5
-#define XEN_ROUNDS       8
-#define XEN_NUM_SEEN     4096
-#define XEN_NUM_PORTS    140
-#define XEN_ID_PATH      "data/xshm/id"
-#define XEN_END_MS       1000 /* For which the machine seems to have ended */
+#define XEN_PATH_MAX      256
+#define XEN_VALUE_MAX     200
+#define XEN_DOMID_OFFSET  16
+#define XEN_NAME_PART     5
+#define XEN_POLL_MS       5
+#define XEN_ROUNDS        8
+#define XEN_NUM_SEEN      4096
+#define XEN_PORTS_AT_ONCE 70
+#define XEN_NUM_PORTS     (2 * XEN_PORTS_AT_ONCE)
+#define XEN_ID_PATH       "data/xshm/id"
+#define XEN_END_MS        1000 /* For which the machine seems to have ended */
 
 static const char xen_digits[] =
         "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
@@ -621,27 +622,44 @@ static void xen_refusals(const hostile_address_t *victim)
     hostile_say("%u refusals stood for %u requests", refused, i);
 }
 
+static void xen_want_port(hostile_channel_t *channel)
+{
+    xshm_abi_wake_t *line = &channel->data->wake;
+    int port = xenevtchn_bind_unbound_port(xen.evtchn, channel->domid);
+
+    hostile_check(port >= 0, "a port");
+    line->port = (uint32_t)port;
+    __atomic_store_n(&line->wants, 1, __ATOMIC_RELEASE);
+}
+
+/* Several at once: a folder of xenstore has no room for the names of all */
+static void xen_open_with_ports(hostile_channel_t       *channels,
+                                const hostile_address_t *victim)
+{
+    unsigned i;
+
+    for (i = 0; i < XEN_PORTS_AT_ONCE; ++i) {
+        xen_alloc(&channels[i], victim, XSHM_ABI_RING_MIN_SIZE);
+        xen_ask(&channels[i], victim);
+    }
+    for (i = 0; i < XEN_PORTS_AT_ONCE; ++i) {
+        hostile_check(xen_answer(&channels[i], HOSTILE_PATIENCE) ==
+                              HOSTILE_ACCEPTED,
+                      "a channel is not accepted");
+        xen_remove(channels[i].domid, channels[i].name);
+        xen_want_port(&channels[i]);
+    }
+}
+
 /* Each channel wants to be woken by a port of its own. They stay open: somebody
  * else counts the victim's ports then. */
 static void xen_ports(const hostile_address_t *victim)
 {
     static hostile_channel_t channels[XEN_NUM_PORTS];
-    xshm_abi_wake_t         *line;
     unsigned                 i;
 
-    for (i = 0; i < XEN_NUM_PORTS; ++i) {
-        xen_alloc(&channels[i], victim, XSHM_ABI_RING_MIN_SIZE);
-        xen_ask(&channels[i], victim);
-    }
-    for (i = 0; i < XEN_NUM_PORTS; ++i) {
-        hostile_check(xen_answer(&channels[i], HOSTILE_PATIENCE) ==
-                              HOSTILE_ACCEPTED,
-                      "a channel is refused");
-        xen_remove(channels[i].domid, channels[i].name);
-        line       = &channels[i].data->wake;
-        line->port = (uint32_t)xenevtchn_bind_unbound_port(xen.evtchn,
-                                                           channels[i].domid);
-        __atomic_store_n(&line->wants, 1, __ATOMIC_RELEASE);
+    for (i = 0; i < XEN_NUM_PORTS; i += XEN_PORTS_AT_ONCE) {
+        xen_open_with_ports(channels + i, victim);
     }
     hostile_say("%u ports", i);
 }
