@@ -41,7 +41,7 @@ MAX_LINES = 250
 MEMORY = 5000
 # How often a receiver lies, about 258 pages each time, and how many pages it gains
 # by that: the rest is used again for it (platform/xen/xen_mem.c)
-LIES = 12
+LIES = 9
 MAX_KEPT = 2048
 # After which pages that were given back would be freed
 POOL_SECONDS = 1.5

@@ -6,9 +6,8 @@
 
 # Of all attacks those that only the device "xen" knows, and of the others those
 # whose outcome depends on it most; test/lab/hostile has them all
-PROGRAMS_ATTACKS=(moving-headers random-lines wake-lines rma write-all zero
-                  values names grefs num-pages moving-refs replay lie refusals
-                  ports seem-to-end keep-open)
+PROGRAMS_ATTACKS=(wake-lines rma write-all zero values names grefs num-pages
+                  moving-refs replay lie refusals ports seem-to-end keep-open)
 
 # program PREFIX FILE ARGUMENT...: a program of the folder test with the device
 # "xen"; its results begin with the prefix. One that ended early has failed.

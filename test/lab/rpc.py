@@ -30,7 +30,7 @@ REQUESTS = 100
 # In the emulation each time that a side sleeps until there is room takes long
 LARGE_REQUESTS = 4
 LARGE = 100000
-DYING = 4
+DYING = 3
 RECONNECTS = 200
 IDLE_SECONDS = 10
 IDLE_PERCENT = 1
