@@ -10,6 +10,7 @@
  *   uct_agent [-t transport] [-d device]
  *
  *   open COUNT               open that many interfaces; "ok ADDRESS..."
+ *   address                  of the first one, as it is now
  *   close                    destroy all endpoints, close all interfaces
  *   reach ADDRESS            "ok 1" if it can be reached, "ok 0" if not
  *   connect NAME ADDRESS     make an endpoint, of the first interface
@@ -21,6 +22,13 @@
  *   wait COUNT SECONDS       until so many messages were received, in all;
  *                            "ok RECEIVED BAD"
  *   failures COUNT SECONDS   until so many endpoints have failed; "ok FAILED"
+ *   doze COUNT SECONDS       the same, but asleep but for UCX's events
+ *   check NAME               ask whether the peer is there, as UCX's keepalive
+ *   fill NAME ADDRESS KEY    have operations outstanding, and then send until
+ *                            there is no room, and more requests wait for it;
+ *                            "ok SENT". Another one's "memory" is at ADDRESS
+ *   outcome NAME             how they ended, and how many requests are purged;
+ *                            "ok GET, FLUSH, PURGED"
  *   stop, go                 no progress between commands; progress again
  *   count                    "ok FDS SHARED", of this process: open files
  *                            and bytes of shared mappings
@@ -33,9 +41,12 @@
  *   intact                   "ok 1" if that holds what it held, else "ok 0"
  *   forget                   end the registration
  *   exit                     without closing anything
+ *   exec                     another program, which waits
+ *   fork                     a child, which waits and has closed its standard
+ *                            descriptors; "ok PID"
  */
 
-#include "uct_common.h"
+#include "uct_agent.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -47,42 +58,15 @@
 #include <unistd.h>
 #include <xen/gntalloc.h>
 
-#define AGENT_AM_ID         5
-#define AGENT_MAX_IFACES    128
-#define AGENT_MAX_EPS       128
-#define AGENT_NAME_MAX      16
+#define AGENT_PROGRESS      64 /* Calls between two looks for a command */
+#define AGENT_PAUSE_MS      1  /* After these */
 #define AGENT_LINE_MAX      (128 * 1024)
-#define AGENT_PROGRESS      64  /* Calls between two looks for a command */
-#define AGENT_PAUSE_MS      1   /* After these */
-#define AGENT_PATIENCE      120 /* Seconds, of what may not take forever */
 #define AGENT_STREAM_SIZE   1000
 #define AGENT_DOMAIN_NOBODY 0x7fef /* For pages that nobody shall map */
 #define AGENT_MEMORY_SEED   77
 #define AGENT_KEY_MAX       256
 
-typedef struct {
-    char     name[AGENT_NAME_MAX];
-    uct_ep_h ep;
-    uint64_t sent;
-} agent_ep_t;
-
-typedef struct {
-    utest_context_t context;
-    utest_iface_t   ifaces[AGENT_MAX_IFACES];
-    unsigned        num_ifaces;
-    agent_ep_t      eps[AGENT_MAX_EPS];
-    unsigned        num_eps;
-    uint64_t        received;
-    uint64_t        bad;
-    unsigned        failed;
-    int             is_stopped;
-    int             gntalloc; /* That has eaten, or -1 */
-    void           *memory;
-    size_t          memory_size;
-    uct_mem_h       memh;
-} agent_t;
-
-static agent_t agent = {.gntalloc = -1};
+agent_t agent = {.gntalloc = -1};
 
 /* The header is the seed of what follows */
 static ucs_status_t
@@ -107,7 +91,7 @@ static ucs_status_t agent_failed(void *arg, uct_ep_h ep, ucs_status_t status)
     return UCS_OK;
 }
 
-static void agent_answer(ucs_status_t status)
+void agent_answer(ucs_status_t status)
 {
     if (status == UCS_OK) {
         printf("ok\n");
@@ -116,7 +100,7 @@ static void agent_answer(ucs_status_t status)
     }
 }
 
-static void agent_progress(void)
+void agent_progress(void)
 {
     if (agent.num_ifaces > 0) {
         uct_worker_progress(agent.context.worker);
@@ -145,6 +129,16 @@ static void agent_open(char *arguments)
         printf(" %s", text);
     }
     printf("\n");
+}
+
+static void agent_address(char *arguments)
+{
+    char            text[UTEST_TEXT_MAX];
+    utest_address_t address;
+
+    utest_address_get(&agent.ifaces[0], &address);
+    utest_address_print(&address, text);
+    printf("ok %s\n", text);
 }
 
 static void agent_disconnect_all(void)
@@ -194,7 +188,7 @@ static int agent_is_named(const agent_ep_t *ep, const char *name)
     return !strcmp(name, "all") || !strcmp(name, ep->name);
 }
 
-static agent_ep_t *agent_find(const char *name)
+agent_ep_t *agent_find(const char *name)
 {
     unsigned i;
 
@@ -491,17 +485,11 @@ static void agent_forget(char *arguments)
     agent_answer(uct_md_mem_dereg(agent.context.md, agent.memh));
 }
 
-static void agent_exit(char *arguments)
-{
-    agent_answer(UCS_OK);
-    fflush(stdout);
-    _exit(EXIT_SUCCESS);
-}
-
 static const struct {
     const char *name;
     void (*run)(char *arguments);
 } agent_commands[] = {{"open", agent_open},
+                      {"address", agent_address},
                       {"close", agent_close},
                       {"reach", agent_reach},
                       {"connect", agent_connect},
@@ -512,6 +500,10 @@ static const struct {
                       {"cycles", agent_cycles},
                       {"wait", agent_wait},
                       {"failures", agent_failures},
+                      {"doze", agent_doze},
+                      {"check", agent_check},
+                      {"fill", agent_fill},
+                      {"outcome", agent_outcome},
                       {"stop", agent_stop},
                       {"go", agent_go},
                       {"count", agent_count},
@@ -523,7 +515,9 @@ static const struct {
                       {"memory", agent_memory},
                       {"intact", agent_intact},
                       {"forget", agent_forget},
-                      {"exit", agent_exit}};
+                      {"exit", agent_exit},
+                      {"exec", agent_exec},
+                      {"fork", agent_fork}};
 
 static void agent_run(char *line)
 {

@@ -121,6 +121,7 @@ void utest_context_open(utest_context_t *context, const char *tl_name,
                 "uct_query_components");
     for (i = 0; (context->md == NULL) && (i < count); ++i) {
         context->md = utest_component_find(components[i], tl_name, dev_name);
+        context->component = components[i];
     }
     uct_release_component_list(components);
     if (context->md == NULL) {
@@ -208,8 +209,7 @@ void utest_address_print(const utest_address_t *address, char *text)
     *text   = '\0';
 }
 
-static const char *
-utest_hex_parse(const char *text, uint8_t *bytes, size_t *length_p)
+const char *utest_hex_parse(const char *text, uint8_t *bytes, size_t *length_p)
 {
     unsigned value;
     size_t   length = 0;

@@ -20,6 +20,7 @@ typedef struct {
     const char          *dev_name;
     ucs_async_context_t *async;
     uct_worker_h         worker;
+    uct_component_h      component;
     uct_md_h             md;
 } utest_context_t;
 
@@ -80,6 +81,13 @@ void utest_address_print(const utest_address_t *address, char *text);
 
 /** Read what utest_address_print() wrote. */
 void utest_address_parse(utest_address_t *address, const char *text);
+
+/**
+ * Read hexadecimal digits, two a byte, at most UTEST_ADDRESS_MAX bytes.
+ *
+ * @return What follows them.
+ */
+const char *utest_hex_parse(const char *text, uint8_t *bytes, size_t *length_p);
 
 int utest_is_reachable(utest_iface_t *iface, const utest_address_t *address);
 

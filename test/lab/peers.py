@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 #
-# What happens between peers in several virtual machines, at UCT's level: an agent
-# (test/functional/uct_agent.c) is each of them, and is told here what to do.
-# Prints "ok NAME" or "not ok NAME" for each test, and lines with "#"; the script
-# beside this file, test/lab/xen, makes TAP of it.
+# What happens between peers in several virtual machines, at UCT's level: how they
+# meet, what they send, and that nothing is left of it. life.py, beside this file,
+# has how they die. Prints "ok NAME" or "not ok NAME" for each test, and lines with
+# "#"; the script beside this file, test/lab/xen, makes TAP of it.
 #
 #   peers.py [--device DEVICE] [--guests GUEST...] [--only NAME...] [--cycles N]
 #
@@ -11,215 +11,16 @@
 #
 # See file LICENSE for terms.
 
-import argparse
-import os
-import queue
-import re
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 
-SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), '..', '..'))
-BUILD = os.environ.get('XSHM_BUILD', os.path.join(SOURCE, 'build'))
-INSTALL = os.environ.get('XSHM_INSTALL', os.path.join(SOURCE, 'install'))
-AGENT = os.path.join(BUILD, 'test', 'functional', 'uct_agent')
-XENLAB = os.path.join(SOURCE, 'contrib', 'xenlab')
-
-# Seconds; far above what is needed
-PATIENCE = 240
-AGENT_LIFE = 3000
-# Within which a peer's death is noticed, and all is freed again: the kernel frees
-# 10 pages a second that the peer has still mapped
-NOTICE = 60
-RECOVERY = 90
-CYCLES = 300 # By default
-# Nodes of processes that died are kept for so long
-LIFETIME = 120
-# Of gntalloc, as xshm_setup sets it
-LIMIT = 16384
-# The agent's own limit is 128 interfaces
-AT_ONCE = 100
-# Pages of a channel with default settings, in the guest that sends
-CHANNEL_PAGES = 16
-
-
-class Failed(Exception):
-    pass
-
-
-def expect(what, wanted, found):
-    if wanted != found:
-        raise Failed(f'{what}: expected {wanted!r}, found {found!r}')
-
-
-def say(text):
-    for line in str(text).splitlines():
-        print(f'# {line}', flush=True)
-
-
-class Agent:
-    """A process in a guest that does what it is told."""
-
-    def __init__(self, lab, guest, device, user='mpi', settings=()):
-        self.guest = guest
-        self.name = f'{guest} {device}'
-        self.errors = tempfile.TemporaryFile('w+')
-        self.answers = queue.Queue()
-        self.process = subprocess.Popen(
-            lab.command(guest, user, settings, device), text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
-        threading.Thread(target=self.read, daemon=True).start()
-
-    def read(self):
-        for line in self.process.stdout:
-            self.answers.put(line.rstrip('\n'))
-        self.answers.put(None)
-
-    def tell(self, *words):
-        """Send a command, whose answer is to be fetched by answer()."""
-        self.process.stdin.write(' '.join(str(word) for word in words) + '\n')
-        self.process.stdin.flush()
-
-    def answer(self, patience=PATIENCE):
-        try:
-            line = self.answers.get(timeout=patience)
-        except queue.Empty:
-            raise Failed(f'{self.name}: no answer; {self.log()}')
-        if line is None:
-            raise Failed(f'{self.name}: it has ended; {self.log()}')
-        return line
-
-    def ask(self, *words):
-        """Send a command; what follows "ok" is returned."""
-        self.tell(*words)
-        return self.accept()
-
-    def accept(self):
-        line = self.answer()
-        if not line.startswith('ok'):
-            raise Failed(f'{self.name}: {line}; {self.log()}')
-        return line[len('ok'):].strip()
-
-    def log(self):
-        self.errors.seek(0)
-        return self.errors.read()
-
-    def open(self, count=1):
-        return self.ask('open', count).split()
-
-    def end(self):
-        """Let it close everything, as a well-behaved program does."""
-        try:
-            self.process.stdin.close()
-        except BrokenPipeError:
-            pass
-        try:
-            return self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise Failed(f'{self.name}: it does not end; {self.log()}')
-
-    def drop(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-
-class Lab:
-    """Where agents run, and how to look into the guests from outside."""
-
-    def __init__(self, device, guests, cycles=CYCLES):
-        self.device = device
-        self.cycles = cycles
-        self.guests = guests or ['here', 'here']
-        self.is_local = not guests
-        self.agents = []
-        self.observers = {}
-
-    def command(self, guest, user, settings, device):
-        library = os.path.join(INSTALL, 'lib', 'ucx', 'libuct_xshm.so.0')
-        # by default UCX's log is among the answers
-        command = ['env', f'LD_PRELOAD={library}', 'UCX_LOG_FILE=stderr',
-                   *settings, AGENT, '-d', device]
-        if self.is_local:
-            return command
-        return [XENLAB, 'exec', '--timeout', str(AGENT_LIFE), '--user', user,
-                guest, '--', *command]
-
-    def start(self, number, settings=()):
-        """Start an agent in a guest, counted from 0."""
-        agent = Agent(self, self.guests[number], self.device, settings=settings)
-        self.agents.append(agent)
-        return agent
-
-    def shell(self, number, command):
-        return self.observer(number).ask('shell', command)
-
-    def observer(self, number):
-        """An agent, as root, that does not use the device."""
-        guest = self.guests[number]
-        if guest not in self.observers:
-            self.observers[guest] = Agent(self, guest, 'none', 'root')
-        return self.observers[guest]
-
-    def resources(self, number):
-        """What the guest has in use, that a connection takes away."""
-        if self.is_local:
-            return {}
-        return {
-            'pages': LIMIT - int(self.observer(number).ask('grants')),
-            'nodes': int(self.shell(
-                number, 'xenstore-ls -f data/xshm 2>/dev/null | wc -l')),
-            'ports': int(self.shell(
-                number, "grep -c 'evtchn:' /proc/interrupts; true")),
-            'sockets': int(self.shell(
-                number, 'grep -c xshm /proc/net/unix; true'))}
-
-    def await_resources(self, number, before):
-        deadline = time.monotonic() + RECOVERY
-        start = time.monotonic()
-        while True:
-            now = self.resources(number)
-            if all(now[name] <= before[name] for name in before):
-                return time.monotonic() - start
-            if time.monotonic() > deadline:
-                raise Failed(f'{self.guests[number]} had {before}, and has '
-                             f'{now} after {RECOVERY} s')
-            time.sleep(0.5)
-
-    def end_agents(self):
-        for agent in self.agents:
-            agent.end()
-        self.agents = []
-
-    def drop_agents(self):
-        for agent in self.agents:
-            agent.drop()
-        self.agents = []
-
-
-def signal(lab, number, agent_pid, name):
-    if lab.is_local:
-        subprocess.run(['kill', f'-{name}', str(agent_pid)], check=True)
-    else:
-        lab.shell(number, f'kill -{name} {agent_pid}')
-
-
-def pair(lab, settings=()):
-    """Two agents in two guests, the second of which has an endpoint, "x", to the
-    first, with the address of the first."""
-    one = lab.start(0, settings)
-    two = lab.start(1, settings)
-    address, = one.open()
-    two.open()
-    two.ask('connect', 'x', address)
-    return one, two, address
-
-
-def received(agent, count):
-    expect('messages received, and bad ones', f'{count} 0',
-           agent.ask('wait', count, PATIENCE))
+# some of these are for those who import this file
+from agents import (AGENT, AGENT_LIFE, AT_ONCE, BUILD, CHANNEL_PAGES,
+                    CYCLES, INSTALL, LIFETIME, LIMIT, NOTICE, PATIENCE,
+                    RECOVERY, SOURCE, XENLAB, Agent, Failed, Lab,
+                    await_count, complaints, expect, main, pair, received,
+                    say, signal)  # noqa: F401
 
 
 def test_reaches_each_other(lab):
@@ -302,20 +103,6 @@ def test_cycles(lab):
         lab.await_resources(number, resources[number])
     for agent, count in zip((one, two), before):
         await_count(agent, count)
-
-
-def await_count(agent, before):
-    """Until a process has no more descriptors and shared memory than before."""
-    deadline = time.monotonic() + RECOVERY
-    while True:
-        now = agent.ask('count')
-        if all(int(after) <= int(most)
-               for after, most in zip(now.split(), before.split())):
-            return
-        if time.monotonic() > deadline:
-            raise Failed(f'{agent.name}: descriptors and shared memory: {before} '
-                         f'before, and {now} after {RECOVERY} s')
-        time.sleep(0.5)
 
 
 def kill_case(lab, victim_sends, is_busy):
@@ -446,12 +233,6 @@ def test_nothing_is_left(lab):
         lab.end_agents()
 
 
-def complaints(agent):
-    """The lines that the transport, or UCX, wrote as an error or a warning."""
-    return '\n'.join(line for line in agent.log().splitlines()
-                     if re.search(r' (WARN|ERROR|FATAL) ', line))
-
-
 def test_limit_of_grants(lab):
     """All pages but a few are taken: an error, one line, and no more of it."""
     one, two = lab.start(0), lab.start(1)
@@ -535,7 +316,7 @@ def destroy_case(lab, is_busy):
     survivor.ask('disconnect', 'v')
     victim.drop()
     lab.agents.remove(victim)
-    lab.observers.pop(lab.guests[last], None)
+    lab.forget(last)
     second.ask('send', 'x', 'short', 10, 8)
     second.ask('flush', 'x')
     received(survivor, 30)
@@ -587,37 +368,5 @@ TESTS = {
 OF_XEN = ('grants', 'destroy-idle', 'destroy-busy')
 
 
-def run(lab, name):
-    text, function = TESTS[name]
-    start = time.monotonic()
-    error = None
-    try:
-        function(lab)
-        lab.end_agents()
-    except (Failed, BrokenPipeError, subprocess.CalledProcessError) as failure:
-        error = failure
-        for agent in lab.agents:
-            say(f'{agent.name}: {agent.log()}')
-    lab.drop_agents()
-    print(f'{"ok" if error is None else "not ok"} {text}', flush=True)
-    if error is not None:
-        say(error)
-    say(f'{name}: {time.monotonic() - start:.0f} s')
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--device', default='local')
-    parser.add_argument('--guests', nargs='*', default=[])
-    parser.add_argument('--only', nargs='*')
-    parser.add_argument('--cycles', type=int, default=CYCLES)
-    options = parser.parse_args()
-    lab = Lab(options.device, options.guests, options.cycles)
-    names = options.only or [name for name in TESTS
-                             if options.guests or name not in OF_XEN]
-    for name in names:
-        run(lab, name)
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(TESTS, OF_XEN))

@@ -1,0 +1,588 @@
+#!/usr/bin/env python3
+#
+# How peers end, and what does not end them, at UCT's level: every way in which a
+# process can die, met by a survivor that sleeps, receives, sends, or has no room;
+# processes and virtual machines that are stopped for a while; those that are saved
+# and restored, or come back under the same number. Prints "ok NAME" or
+# "not ok NAME" for each test, and lines with "#"; the scripts test/lab/xen and
+# test/functional/peers make TAP of it.
+#
+#   life.py [--device DEVICE] [--guests GUEST...] [--only NAME...]
+#           [--kills N] [--seed N]
+#
+# --device local, without guests, runs all agents here.
+#
+# See file LICENSE for terms.
+
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+
+from agents import (BUILD, CYCLES, NOTICE, PATIENCE, XENLAB, Failed,
+                    await_count, expect, main, pair, received, say, signal)
+
+# Seconds within which the death of a process has to be noticed, by device
+DEATH = {'local': 1, 'xen': 20}
+# For how long a process is stopped, and a machine is paused. The latter is longer
+# than a request waits for its answer (platform/xen/xen_conn.c).
+STOPPED = 5
+PAUSED = 35
+# For how long a victim sends before it dies
+STREAM = 0.4
+# Messages that are sent meanwhile: more than a ring holds
+STOPPED_COUNT = 300
+STOPPED_SIZE = 1000
+# Messages that fit into a ring of the default size
+PUBLISHED = 20
+# How UCX calls what ends the operations of a failed endpoint
+FAILURE = 'Endpoint timeout'
+# Where the address stands in a packed key (docs/abi.md), and what is read there
+KEY_BASE = slice(48, 64)
+MEMORY = 4096
+# A victim of the random kills lives at most for so long, in seconds, by device
+MAX_LIFE = {'local': 0.5, 'xen': 2}
+# Of the random kills, how many are of a victim that the survivor is not connected
+# to yet. With "xen" that is noticed late (test/lab/peers.py, "half-way").
+EARLY = {'local': 0.25, 'xen': 0}
+# The program on UCP that recovers: 50 ms between two tries
+RPC = os.path.join(BUILD, 'test', 'functional', 'ucp_rpc')
+RPC_PORT = '17017'
+RPC_REQUESTS = 1000
+RPC_TRIES = 2400
+# Makes xl give a guest a domain number that it has had (test/functional/domid.c)
+DOMID_LIBRARY = os.path.join(BUILD, 'test', 'functional', '.libs', 'domid.so')
+
+
+def killed(lab, victim, pid):
+    signal(lab, 1, pid, 'KILL')
+
+
+def exits(lab, victim, pid):
+    finish(victim)
+    victim.ask('exit')
+
+
+def runs_another_program(lab, victim, pid):
+    """The process goes on, as another program."""
+    finish(victim)
+    victim.ask('exec')
+    return pid
+
+
+def leaves_a_child(lab, victim, pid):
+    finish(victim)
+    child = victim.ask('fork')
+    signal(lab, 1, pid, 'KILL')
+    return child
+
+
+def finish(victim):
+    """Wait until it has done what it was told."""
+    victim.tell('pid')
+    while victim.accept() != victim.pid:
+        pass
+
+
+# Ways to end; each function returns the process that lives on, or None
+WAYS = {'is killed': killed, 'exits without closing': exits,
+        'calls exec': runs_another_program,
+        'is killed, its child lives': leaves_a_child}
+
+FIRST_WAY = 'is killed'
+
+
+def exchange(one, two, name_of_one, name_of_two, count):
+    """Each sends some to the other, by the endpoints of these names. Nobody else
+    sends to "two"."""
+    so_far = int(one.ask('wait', 0, 0).split()[0])
+    for sender, name in ((one, name_of_two), (two, name_of_one)):
+        sender.ask('send', name, 'short', count, 8)
+        sender.ask('flush', name)
+    received(one, so_far + count)
+
+
+def meet(survivor, address, victim):
+    """Endpoints in both directions, which work. @return The victim's address."""
+    victims_address, = victim.open()
+    victim.ask('connect', 'x', address)
+    survivor.ask('connect', 'v', victims_address)
+    exchange(survivor, victim, 'x', 'v', 10)
+    received(victim, 10)
+
+
+# What a survivor does when its peer dies: begin, and what is to be said of it in
+# the end
+
+def begins_to_sleep(survivor, victim):
+    failed = int(survivor.ask('failures', 0, 0))
+    survivor.tell('doze', failed + 1, PATIENCE)
+    time.sleep(STREAM)
+
+
+def begins_to_receive(survivor, victim):
+    """Who is killed, is killed meanwhile; others end after it."""
+    victim.tell('stream', 'x', STREAM)
+    time.sleep(STREAM / 2)
+
+
+def begins_to_send(survivor, victim):
+    survivor.tell('stream', 'v', PATIENCE)
+    time.sleep(STREAM / 2)
+
+
+def ends_to_send(survivor):
+    answer = survivor.accept()
+    if not answer.endswith(FAILURE):
+        raise Failed(f'sending ended with "{answer}"')
+
+
+def begins_to_wait_for_room(survivor, victim):
+    key = victim.ask('memory', MEMORY)
+    base = int.from_bytes(bytes.fromhex(key[KEY_BASE]), 'little')
+    victim.ask('stop')
+    survivor.ask('fill', 'v', base, key)
+
+
+def ends_to_wait_for_room(survivor):
+    expect('get, flush, and requests that were purged',
+           f'{FAILURE}, {FAILURE}, 3',
+           survivor.ask('outcome', 'v'))
+
+
+def wakes_up(survivor):
+    survivor.accept()
+
+
+def nothing(survivor):
+    pass
+
+
+# What begins before a death, and what has an answer before and after the failure
+# is asked for
+STATES = {
+    'sleeps': (begins_to_sleep, wakes_up, nothing),
+    'receives': (begins_to_receive, nothing, nothing),
+    'sends': (begins_to_send, ends_to_send, nothing),
+    'full': (begins_to_wait_for_room, nothing, ends_to_wait_for_room)}
+
+
+def dies(lab, survivor, address, victim, state, way):
+    """A victim comes and dies. @return The process that lives on, or None."""
+    begin, before, after = STATES[state]
+    meet(survivor, address, victim)
+    victim.pid = victim.ask('pid')
+    failed = int(survivor.ask('failures', 0, 0))
+    begin(survivor, victim)
+    living = WAYS[way](lab, victim, victim.pid)
+    start = time.monotonic()
+    before(survivor)
+    expect(f'{way}: endpoints that failed', str(failed + 1),
+           survivor.ask('failures', failed + 1, DEATH[lab.device]))
+    seconds = time.monotonic() - start
+    say(f'{way}: noticed after {seconds:.2f} s')
+    if seconds > DEATH[lab.device]:
+        raise Failed(f'{way}: noticed too late')
+    after(survivor)
+    survivor.ask('disconnect', 'v')
+    return living
+
+
+def death_case(lab, state):
+    """One after the other dies in each way; what takes its place is a peer as any
+    other. Those that live on are no obstacle to the resources' return."""
+    survivor = lab.start(0)
+    victims = [lab.start(1) for _ in range(len(WAYS) + 1)]
+    address, = survivor.open()
+    before = [lab.resources(number) for number in (0, 1)]
+    living = []
+    for victim, way in zip(victims, WAYS):
+        living.append(dies(lab, survivor, address, victim, state, way))
+        lab.agents.remove(victim)
+        if way == FIRST_WAY:
+            counts = measure(lab, survivor, before)
+    for number in (0, 1):
+        say(f'{lab.guests[number]}: all free again after '
+            f'{lab.await_resources(number, before[number]):.0f} s')
+    await_count(survivor, counts)
+    meet(survivor, address, victims[-1])
+    for pid in living:
+        if pid is not None:
+            signal(lab, 1, pid, 'KILL')
+    for victim in victims[:-1]:
+        victim.drop()
+
+
+def measure(lab, survivor, before):
+    """After the first death: the folders of xenstore are there for good."""
+    for number in (0, 1):
+        nodes = lab.resources(number).get('nodes')
+        before[number].update({'nodes': nodes} if nodes else {})
+        lab.await_resources(number, before[number])
+    return survivor.ask('count')
+
+
+def test_survivor_sleeps(lab):
+    death_case(lab, 'sleeps')
+
+
+def test_survivor_receives(lab):
+    death_case(lab, 'receives')
+
+
+def test_survivor_sends(lab):
+    death_case(lab, 'sends')
+
+
+def test_survivor_is_full(lab):
+    death_case(lab, 'full')
+
+
+def test_never_sent(lab):
+    """Who has not sent anything asks, as UCX's keepalive does."""
+    survivor, victim = lab.start(0), lab.start(1)
+    survivor.open()
+    address, = victim.open()
+    survivor.ask('connect', 'v', address)
+    survivor.ask('check', 'v')
+    survivor.ask('flush', 'v')
+    signal(lab, 1, victim.ask('pid'), 'KILL')
+    expect('endpoints that failed', '1',
+           survivor.ask('failures', 1, DEATH[lab.device]))
+    lab.agents.remove(victim)
+    victim.drop()
+
+
+def test_published_is_delivered(lab):
+    """What a victim has sent is received, though nobody looked before it died."""
+    survivor = lab.start(0)
+    victims = [lab.start(1) for _ in WAYS]
+    address, = survivor.open()
+    living = []
+    for number, (victim, way) in enumerate(zip(victims, WAYS)):
+        survivor.ask('stop')
+        victim.open()
+        victim.ask('connect', 'x', address)
+        victim.ask('send', 'x', 'short', PUBLISHED, STOPPED_SIZE)
+        victim.ask('flush', 'x')
+        victim.pid = victim.ask('pid')
+        living.append(WAYS[way](lab, victim, victim.pid))
+        time.sleep(0.5)
+        survivor.ask('go')
+        received(survivor, PUBLISHED * (number + 1))
+        lab.agents.remove(victim)
+    for victim, pid in zip(victims, living):
+        if pid is not None:
+            signal(lab, 1, pid, 'KILL')
+        victim.drop()
+
+
+def stopped_case(lab, stop, go, seconds):
+    """Nothing is wrong: the other one waits, and then all is delivered."""
+    survivor, other, address = pair(lab)
+    others_address, = other.open()
+    survivor.ask('connect', 'o', others_address)
+    exchange(survivor, other, 'x', 'o', 10)
+    pid = other.ask('pid')
+    stop(lab, pid)
+    survivor.tell('send', 'o', 'short', STOPPED_COUNT, STOPPED_SIZE)
+    time.sleep(seconds)
+    go(lab, pid)
+    survivor.accept()
+    received(other, 10 + STOPPED_COUNT)
+    exchange(survivor, other, 'x', 'o', 10)
+    for agent in (survivor, other):
+        expect('endpoints that failed', '0', agent.ask('failures', 0, 0))
+
+
+def test_stopped_process(lab):
+    stopped_case(lab, lambda lab, pid: signal(lab, 1, pid, 'STOP'),
+                 lambda lab, pid: signal(lab, 1, pid, 'CONT'), STOPPED)
+
+
+def xenlab(command, guest):
+    subprocess.run([XENLAB, command, guest], check=True,
+                   stdin=subprocess.DEVNULL)
+
+
+def test_paused_guest(lab):
+    stopped_case(lab, lambda lab, pid: xenlab('pause', lab.guests[1]),
+                 lambda lab, pid: xenlab('unpause', lab.guests[1]), PAUSED)
+
+
+def test_never_unmaps(lab):
+    """A peer accepts all channels and reads none, so that it keeps them mapped.
+    When it goes on, all of them are free again."""
+    stuck, other = lab.start(0), lab.start(1)
+    address, = stuck.open()
+    other.open()
+    other.ask('cycles', 10, address)
+    received(stuck, 10)
+    before = [lab.resources(number) for number in (0, 1)]
+    counts = [agent.ask('count') for agent in (stuck, other)]
+    stuck.ask('stop')
+    other.ask('cycles', CYCLES, address)
+    say(f'after {CYCLES} channels: {lab.resources(1)}, {other.ask("count")}')
+    stuck.ask('go')
+    received(stuck, 10 + CYCLES)
+    for number in (0, 1):
+        lab.await_resources(number, before[number])
+    for agent, count in zip((stuck, other), counts):
+        await_count(agent, count)
+
+
+def random_death(lab, survivor, address, victim):
+    """A victim and the survivor send to each other until the victim dies. @return
+    The process that lives on, or None."""
+    victims_address, = victim.open()
+    victim.pid = victim.ask('pid')
+    failed = int(survivor.ask('failures', 0, 0))
+    survivor.ask('connect', 'v', victims_address)
+    survivor.ask('send', 'v', 'short', 1, 8)
+    if random.random() >= EARLY[lab.device]:
+        survivor.ask('flush', 'v')
+    life = MAX_LIFE[lab.device] * random.random()
+    survivor.tell('stream', 'v', PATIENCE)
+    victim.ask('connect', 'x', address)
+    victim.tell('stream', 'x', life + STREAM)
+    time.sleep(life)
+    living = random.choice(list(WAYS.values()))(lab, victim, victim.pid)
+    ends_to_send(survivor)
+    expect('endpoints that failed', str(failed + 1),
+           survivor.ask('failures', failed + 1, NOTICE))
+    survivor.ask('disconnect', 'v')
+    return living
+
+
+def test_random_deaths(lab):
+    """Over and over, under load. Another peer is served all the time."""
+    say(f'seed {lab.seed}')
+    random.seed(lab.seed)
+    survivor, companion, address = pair(lab)
+    survivor.ask('connect', 'c', companion.ask('address'))
+    before = [lab.resources(number) for number in (0, 1)]
+    upcoming = lab.start(1)
+    for number in range(lab.kills):
+        victim, upcoming = upcoming, lab.start(1)
+        living = random_death(lab, survivor, address, victim)
+        if living is not None:
+            signal(lab, 1, living, 'KILL')
+        lab.agents.remove(victim)
+        victim.drop()
+        exchange(survivor, companion, 'x', 'c', 1)
+        if number == 0:
+            upcoming.ask('pid')
+            counts = measure(lab, survivor, before)
+    upcoming.end()
+    lab.agents.remove(upcoming)
+    for number in (0, 1):
+        lab.await_resources(number, before[number])
+    await_count(survivor, counts)
+    say(f'{lab.kills} victims; the survivor has received '
+        f'{survivor.ask("wait", 0, 0)} (and bad ones)')
+
+
+def move(lab, number):
+    """Save a guest and restore it: it is another domain then."""
+    start = time.monotonic()
+    xenlab('save', lab.guests[number])
+    saved = time.monotonic()
+    xenlab('restore', lab.guests[number])
+    say(f'saved in {saved - start:.0f} s, restored in '
+        f'{time.monotonic() - saved:.0f} s')
+
+
+def can_save_mapped(lab):
+    """A pv guest that has mapped another one's pages cannot be saved."""
+    return 'pv' not in lab.shell(1, 'cat /sys/hypervisor/guest_type')
+
+
+def test_saved_guest(lab):
+    """It is another domain afterwards. Old endpoints fail, new ones work."""
+    survivor, other, address = pair(lab)
+    old_address = other.ask('address')
+    before = lab.resources(0)
+    other.ask('send', 'x', 'short', 10, 8)
+    other.ask('flush', 'x')
+    received(survivor, 10)
+    failing = [other]
+    if can_save_mapped(lab):
+        survivor.ask('connect', 'o', old_address)
+        survivor.ask('send', 'o', 'short', 10, 8)
+        survivor.ask('flush', 'o')
+        failing.append(survivor)
+    move(lab, 1)
+    for agent in failing:
+        expect(f'{agent.name}: endpoints that failed', '1',
+               agent.ask('failures', 1, NOTICE))
+        agent.ask('disconnect', 'all')
+    lab.await_resources(0, before)
+    check_moved(survivor, other, old_address)
+
+
+def check_moved(survivor, other, old_address):
+    """A guest that has moved has another address, by which it is reached."""
+    new_address = other.ask('address')
+    expect('the address is another one', True, new_address != old_address)
+    expect('old and new address are reachable', '0 1',
+           f'{survivor.ask("reach", old_address)} '
+           f'{survivor.ask("reach", new_address)}')
+    other.ask('connect', 'x', survivor.ask('address'))
+    survivor.ask('connect', 'o', new_address)
+    exchange(survivor, other, 'x', 'o', 10)
+
+
+def test_save_is_refused(lab):
+    """A pv guest that has mapped a peer's pages cannot be saved: it goes on."""
+    if can_save_mapped(lab):
+        say('this guest can be saved')
+        return
+    survivor, other, _ = pair(lab)
+    survivor.ask('connect', 'o', other.ask('address'))
+    exchange(survivor, other, 'x', 'o', 10)
+    start = time.monotonic()
+    status = subprocess.run([XENLAB, 'save', lab.guests[1]],
+                            stdin=subprocess.DEVNULL, check=False,
+                            capture_output=True).returncode
+    say(f'refused after {time.monotonic() - start:.0f} s')
+    expect('the guest was saved', False, status == 0)
+    exchange(survivor, other, 'x', 'o', 10)
+    for agent in (survivor, other):
+        expect('endpoints that failed', '0', agent.ask('failures', 0, 0))
+
+
+def dom0(*command, check=True):
+    return subprocess.run([XENLAB, 'exec', 'dom0', '--', *command], text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          check=check)
+
+
+def start_as(guest, domid):
+    """Start a guest under a number that another one has had: as long as anybody
+    has mapped a page of that one, Xen refuses it."""
+    deadline = time.monotonic() + PATIENCE
+    while dom0('env', f'LD_PRELOAD={DOMID_LIBRARY}', f'DOMID={domid}',
+               'LIBXL_DOMID_REUSE_TIMEOUT=0', '/etc/xenlab/create', guest,
+               check=False).returncode != 0:
+        if time.monotonic() > deadline:
+            raise Failed(f'{guest} cannot be started as domain {domid}')
+    while subprocess.run([XENLAB, 'exec', guest, '--', 'true'], check=False,
+                         stdin=subprocess.DEVNULL).returncode != 0:
+        if time.monotonic() > deadline:
+            raise Failed(f'{guest} does not come up')
+        time.sleep(1)
+
+
+def test_same_number_again(lab):
+    """A guest is destroyed and started under the same number. Of two survivors one
+    is told of either; the other one finds another machine in its place."""
+    last = len(lab.guests) - 1
+    survivor, late, victim = lab.start(0), lab.start(0), lab.start(last)
+    address, = survivor.open()
+    late.open()
+    before = lab.resources(0)
+    meet(survivor, address, victim)
+    old_address = victim.ask('address')
+    late.ask('connect', 'v', old_address)
+    late.ask('send', 'v', 'short', 10, 8)
+    late.ask('flush', 'v')
+    late_pid = late.ask('pid')
+    signal(lab, 0, late_pid, 'STOP')
+    domid = dom0('xl', 'domid', lab.guests[last]).stdout.strip()
+    xenlab('destroy', lab.guests[last])
+    lab.forget(last)
+    start_as(lab.guests[last], domid)
+    expect('domain', domid, dom0('xl', 'domid', lab.guests[last]).stdout.strip())
+    expect('endpoints that failed', '1', survivor.ask('failures', 1, NOTICE))
+    survivor.ask('disconnect', 'v')
+    victim.drop()
+    lab.agents.remove(victim)
+
+    victim = lab.start(last)
+    new_address, = victim.open()
+    signal(lab, 0, late_pid, 'CONT')
+    expect('endpoints that failed', '1', late.ask('failures', 1, NOTICE))
+    late.ask('disconnect', 'v')
+    for agent in (survivor, late):
+        expect('old and new address are reachable', '0 1',
+               f'{agent.ask("reach", old_address)} '
+               f'{agent.ask("reach", new_address)}')
+    victim.ask('connect', 'x', address)
+    survivor.ask('connect', 'v', new_address)
+    exchange(survivor, victim, 'x', 'v', 10)
+    for agent in (survivor, victim):
+        agent.ask('disconnect', 'all')
+    lab.await_resources(0, before)
+
+
+def rpc(lab, number, *arguments):
+    """Start the RPC program (test/functional/ucp_rpc.c), whose connections are
+    made by tcp."""
+    command = lab.program(lab.guests[number], 'mpi',
+                          ('UCX_TLS=xshm,tcp,self', 'UCX_TCP_CM_REUSEADDR=y',
+                           'UCX_LOG_LEVEL=info'), [RPC, *arguments])
+    return subprocess.Popen(command, text=True, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def test_recovering_program(lab):
+    """A program on UCP, with its error handler: the server that it talks to is
+    killed, and it goes on with the one that takes its place."""
+    where = ('127.0.0.1' if lab.is_local else
+             lab.shell(1, "getent hosts $(hostname) | awk '{ print $1 }'"))
+    where = ('-a', where.strip(), '-p', RPC_PORT)
+    dying = rpc(lab, 1, 'server', *where, '-k', str(RPC_REQUESTS // 2))
+    while 'READY' not in dying.stdout.readline():
+        if dying.poll() is not None:
+            raise Failed('the server does not start')
+    client = rpc(lab, 0, 'client', *where, '-n', str(RPC_REQUESTS), '-r',
+                 str(RPC_TRIES))
+    dying.communicate(timeout=PATIENCE)
+    server = rpc(lab, 1, 'server', *where)
+    output = client.communicate(timeout=PATIENCE)[0]
+    server.terminate()
+    say('\n'.join(line for line in output.splitlines() if 'CLIENT' in line))
+    if not re.search(r'reconnects=[1-9]\d* ok$', output, re.MULTILINE):
+        raise Failed(f'the client has not recovered: {output}')
+    ways = re.findall(r'ep_cfg\[\d+\]:.* am\((\S+)', output)
+    expect('active messages were carried by', f'xshm/{lab.device}',
+           ways[-1] if ways else None)
+
+
+# name, text, function
+TESTS = {
+    'sleeps': ('a survivor that sleeps notices every way to die',
+               test_survivor_sleeps),
+    'receives': ('a survivor that receives notices every way to die',
+                 test_survivor_receives),
+    'sends': ('a survivor that sends notices every way to die',
+              test_survivor_sends),
+    'full': ('a survivor without room notices every way to die: what is '
+             'outstanding ends', test_survivor_is_full),
+    'never-sent': ('a peer is checked to which nothing was sent',
+                   test_never_sent),
+    'published': ('what was published before a death is delivered',
+                  test_published_is_delivered),
+    'stopped': ('a process is stopped for a while', test_stopped_process),
+    'paused': ('a guest is paused for a while', test_paused_guest),
+    'never-unmaps': (f'{CYCLES} channels to a peer that never unmaps',
+                     test_never_unmaps),
+    'random': ('processes die at random times, under load',
+               test_random_deaths),
+    'recovers': ('a program on UCP goes on when its server was killed',
+                 test_recovering_program),
+    'saved': ('a guest is saved and restored: old endpoints fail, new ones work',
+              test_saved_guest),
+    'refused': ('a pv guest that has pages of a peer mapped is not saved, and '
+                'goes on', test_save_is_refused),
+    'same-number': ('a guest is destroyed, and comes back under its number',
+                    test_same_number_again)}
+
+# What the device local cannot do: its peers are in no other guest
+OF_XEN = ('paused', 'saved', 'refused', 'same-number')
+
+
+if __name__ == '__main__':
+    sys.exit(main(TESTS, OF_XEN))
