@@ -107,7 +107,9 @@ lab_collect_overlay() {
     install -D -m 600 "$LAB_KEYS/host_ed25519" \
         "$overlay/etc/xenlab/host_ed25519"
     lab_print_known_hosts 'dom0,guest*' >"$overlay/etc/ssh/ssh_known_hosts"
-    install -d -m 700 "$overlay/root" "$overlay/root/.ssh"
+    # the project may be below root's home, and the user mpi has to get there
+    install -d -m 711 "$overlay/root"
+    install -d -m 700 "$overlay/root/.ssh"
     install -m 600 "$LAB_KEYS/id_ed25519" "$overlay/root/.ssh/"
     install -m 600 "$LAB_KEYS/id_ed25519.pub" \
         "$overlay/root/.ssh/authorized_keys"
