@@ -527,6 +527,15 @@ def rpc(lab, number, *arguments):
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
+def end_server(lab, server):
+    """What ends the command here does not end the program in a guest."""
+    if lab.is_local:
+        server.terminate()
+    else:
+        lab.shell(1, 'pkill -x ucp_rpc')
+    server.wait(PATIENCE)
+
+
 def test_recovering_program(lab):
     """A program on UCP, with its error handler: the server that it talks to is
     killed, and it goes on with the one that takes its place."""
@@ -542,13 +551,46 @@ def test_recovering_program(lab):
     dying.communicate(timeout=PATIENCE)
     server = rpc(lab, 1, 'server', *where)
     output = client.communicate(timeout=PATIENCE)[0]
-    server.terminate()
+    end_server(lab, server)
     say('\n'.join(line for line in output.splitlines() if 'CLIENT' in line))
     if not re.search(r'reconnects=[1-9]\d* ok$', output, re.MULTILINE):
         raise Failed(f'the client has not recovered: {output}')
     ways = re.findall(r'ep_cfg\[\d+\]:.* am\((\S+)', output)
     expect('active messages were carried by', f'xshm/{lab.device}',
            ways[-1] if ways else None)
+
+
+def test_store_is_silent(lab):
+    """xenstored answers nobody for a while. Who is connected goes on, and notices
+    its peer's death; who connects waits; a process that waits for it can end."""
+    survivor, other, address = pair(lab)
+    stuck, victim = lab.start(0), lab.start(1)
+    survivor.ask('connect', 'o', other.ask('address'))
+    exchange(survivor, other, 'x', 'o', 10)
+    survivor.ask('connect', 'v', victim.open()[0])
+    survivor.ask('send', 'v', 'short', 1, 8)
+    survivor.ask('flush', 'v')
+    stuck.open()
+    victim_pid = victim.ask('pid')
+    dom0('pkill', '-STOP', 'xenstored')
+    try:
+        exchange(survivor, other, 'x', 'o', 10)
+        signal(lab, 1, victim_pid, 'KILL')
+        expect('endpoints that failed', '1',
+               survivor.ask('failures', 1, DEATH[lab.device]))
+        stuck.ask('connect', 'x', other.ask('address'))
+        stuck.ask('send', 'x', 'short', 1, 8)
+        start = time.monotonic()
+        stuck.end()
+        say(f'who waits for xenstored ended in {time.monotonic() - start:.0f} s')
+        other.ask('connect', 'y', address)
+        survivor.ask('disconnect', 'v')
+    finally:
+        dom0('pkill', '-CONT', 'xenstored')
+    exchange(survivor, other, 'x', 'o', 10)
+    for agent in (stuck, victim):
+        lab.agents.remove(agent)
+        agent.drop()
 
 
 # name, text, function
@@ -577,11 +619,13 @@ TESTS = {
               test_saved_guest),
     'refused': ('a pv guest that has pages of a peer mapped is not saved, and '
                 'goes on', test_save_is_refused),
+    'silent-store': ('xenstored does not answer for a while',
+                     test_store_is_silent),
     'same-number': ('a guest is destroyed, and comes back under its number',
                     test_same_number_again)}
 
 # What the device local cannot do: its peers are in no other guest
-OF_XEN = ('paused', 'saved', 'refused', 'same-number')
+OF_XEN = ('paused', 'saved', 'refused', 'silent-store', 'same-number')
 
 
 if __name__ == '__main__':

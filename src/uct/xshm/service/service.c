@@ -4,7 +4,7 @@
  */
 
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* pthread_setname_np() */
+#define _GNU_SOURCE /* pthread_setname_np(), pthread_timedjoin_np() */
 #endif
 
 #include "service.h"
@@ -21,11 +21,16 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 
 #define XSHM_SERVICE_MAX_PLATFORMS 2
 #define XSHM_SERVICE_MAX_EVENTS    (XSHM_SERVICE_MAX_PLATFORMS + 1)
+
+/* How long the thread may take to end. It may never do so: libxenstore waits
+ * without a limit for the answer of a xenstored that has died. */
+#define XSHM_SERVICE_END_TIMEOUT 10 /* seconds */
 
 
 static struct {
@@ -301,6 +306,16 @@ ucs_status_t xshm_service_start(void)
     return status;
 }
 
+/* @return Zero if the thread hangs */
+static int xshm_service_join(void)
+{
+    struct timespec deadline;
+
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += XSHM_SERVICE_END_TIMEOUT;
+    return pthread_timedjoin_np(xshm_service.thread, NULL, &deadline) == 0;
+}
+
 void xshm_service_stop(void)
 {
     /* A forked child has neither the thread nor the descriptors */
@@ -310,7 +325,14 @@ void xshm_service_stop(void)
 
     __atomic_store_n(&xshm_service.is_stopping, 1, __ATOMIC_RELEASE);
     xshm_service_wake();
-    pthread_join(xshm_service.thread, NULL);
+    if (!xshm_service_join()) {
+        /* The process ends all the same, and what the thread uses stays */
+        ucs_warn("xshm: the service thread does not end in %d seconds: does "
+                 "xenstored answer?",
+                 XSHM_SERVICE_END_TIMEOUT);
+        return;
+    }
+
     xshm_service_close_platforms();
     xshm_service_close_fds();
     xshm_service.is_running = 0;
