@@ -384,14 +384,65 @@ def test_random_deaths(lab):
         f'{survivor.ask("wait", 0, 0)} (and bad ones)')
 
 
-def move(lab, number):
-    """Save a guest and restore it: it is another domain then."""
+def dom0(*command, check=True):
+    return subprocess.run([XENLAB, 'exec', 'dom0', '--', *command], text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          check=check)
+
+
+def domid_of(guest):
+    return dom0('xl', 'domid', guest).stdout.strip()
+
+
+def as_domain(domid, *command):
+    """A command in dom0 that makes a guest, under a number that it has had. @return
+    Whether that was possible: Xen refuses it while anybody has the old one's pages
+    mapped."""
+    return dom0('env', f'LD_PRELOAD={DOMID_LIBRARY}', f'DOMID={domid}',
+                'LIBXL_DOMID_REUSE_TIMEOUT=0', *command,
+                check=False).returncode == 0
+
+
+def patiently(what, attempt):
+    deadline = time.monotonic() + PATIENCE
+    while not attempt():
+        if time.monotonic() > deadline:
+            raise Failed(what)
+        time.sleep(1)
+
+
+def is_up(guest):
+    return subprocess.run([XENLAB, 'exec', guest, '--', 'true'], check=False,
+                          stdin=subprocess.DEVNULL).returncode == 0
+
+
+def start_as(guest, domid):
+    patiently(f'{guest} cannot be started as domain {domid}',
+              lambda: as_domain(domid, '/etc/xenlab/create', guest))
+    patiently(f'{guest} does not come up', lambda: is_up(guest))
+
+
+def restore_as(guest, domid):
+    """As start_as(), of a guest that was saved."""
+    patiently(f'{guest} cannot be restored as domain {domid}',
+              lambda: as_domain(domid, 'xl', 'restore', f'/lab/save/{guest}'))
+    dom0('rm', f'/lab/save/{guest}')
+
+
+def move(lab, number, has_same_number):
+    """Save a guest and restore it: as another domain, or under its number."""
+    guest = lab.guests[number]
+    domid = domid_of(guest)
     start = time.monotonic()
-    xenlab('save', lab.guests[number])
+    xenlab('save', guest)
     saved = time.monotonic()
-    xenlab('restore', lab.guests[number])
+    if has_same_number:
+        restore_as(guest, domid)
+    else:
+        xenlab('restore', guest)
     say(f'saved in {saved - start:.0f} s, restored in '
         f'{time.monotonic() - saved:.0f} s')
+    expect('it has the same number', has_same_number, domid_of(guest) == domid)
 
 
 def can_save_mapped(lab):
@@ -399,8 +450,8 @@ def can_save_mapped(lab):
     return 'pv' not in lab.shell(1, 'cat /sys/hypervisor/guest_type')
 
 
-def test_saved_guest(lab):
-    """It is another domain afterwards. Old endpoints fail, new ones work."""
+def saved_case(lab, has_same_number):
+    """Old endpoints fail, new ones work."""
     survivor, other, address = pair(lab)
     old_address = other.ask('address')
     before = lab.resources(0)
@@ -413,25 +464,30 @@ def test_saved_guest(lab):
         survivor.ask('send', 'o', 'short', 10, 8)
         survivor.ask('flush', 'o')
         failing.append(survivor)
-    move(lab, 1)
+    move(lab, 1, has_same_number)
     for agent in failing:
         expect(f'{agent.name}: endpoints that failed', '1',
                agent.ask('failures', 1, NOTICE))
         agent.ask('disconnect', 'all')
     lab.await_resources(0, before)
-    check_moved(survivor, other, old_address)
-
-
-def check_moved(survivor, other, old_address):
-    """A guest that has moved has another address, by which it is reached."""
+    if not has_same_number:
+        expect('the old address is reachable', '0',
+               survivor.ask('reach', old_address))
     new_address = other.ask('address')
-    expect('the address is another one', True, new_address != old_address)
-    expect('old and new address are reachable', '0 1',
-           f'{survivor.ask("reach", old_address)} '
-           f'{survivor.ask("reach", new_address)}')
-    other.ask('connect', 'x', survivor.ask('address'))
+    expect('the new address is reachable', '1',
+           survivor.ask('reach', new_address))
+    other.ask('connect', 'x', address)
     survivor.ask('connect', 'o', new_address)
     exchange(survivor, other, 'x', 'o', 10)
+
+
+def test_saved_guest(lab):
+    saved_case(lab, False)
+
+
+def test_saved_guest_same_number(lab):
+    """As when a host saves all its guests, is started anew, and restores them."""
+    saved_case(lab, True)
 
 
 def test_save_is_refused(lab):
@@ -453,31 +509,9 @@ def test_save_is_refused(lab):
         expect('endpoints that failed', '0', agent.ask('failures', 0, 0))
 
 
-def dom0(*command, check=True):
-    return subprocess.run([XENLAB, 'exec', 'dom0', '--', *command], text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          check=check)
-
-
-def start_as(guest, domid):
-    """Start a guest under a number that another one has had: as long as anybody
-    has mapped a page of that one, Xen refuses it."""
-    deadline = time.monotonic() + PATIENCE
-    while dom0('env', f'LD_PRELOAD={DOMID_LIBRARY}', f'DOMID={domid}',
-               'LIBXL_DOMID_REUSE_TIMEOUT=0', '/etc/xenlab/create', guest,
-               check=False).returncode != 0:
-        if time.monotonic() > deadline:
-            raise Failed(f'{guest} cannot be started as domain {domid}')
-    while subprocess.run([XENLAB, 'exec', guest, '--', 'true'], check=False,
-                         stdin=subprocess.DEVNULL).returncode != 0:
-        if time.monotonic() > deadline:
-            raise Failed(f'{guest} does not come up')
-        time.sleep(1)
-
-
 def test_same_number_again(lab):
     """A guest is destroyed and started under the same number. Of two survivors one
-    is told of either; the other one finds another machine in its place."""
+    sleeps, and is told of it; the other one finds another machine in its place."""
     last = len(lab.guests) - 1
     survivor, late, victim = lab.start(0), lab.start(0), lab.start(last)
     address, = survivor.open()
@@ -490,12 +524,17 @@ def test_same_number_again(lab):
     late.ask('flush', 'v')
     late_pid = late.ask('pid')
     signal(lab, 0, late_pid, 'STOP')
-    domid = dom0('xl', 'domid', lab.guests[last]).stdout.strip()
+    domid = domid_of(lab.guests[last])
+    survivor.tell('doze', 1, PATIENCE)
     xenlab('destroy', lab.guests[last])
+    start = time.monotonic()
+    expect('endpoints that failed', '1', survivor.accept())
+    say(f'noticed after {time.monotonic() - start:.1f} s, asleep')
+    if time.monotonic() - start > DEATH[lab.device]:
+        raise Failed('noticed too late')
     lab.forget(last)
     start_as(lab.guests[last], domid)
-    expect('domain', domid, dom0('xl', 'domid', lab.guests[last]).stdout.strip())
-    expect('endpoints that failed', '1', survivor.ask('failures', 1, NOTICE))
+    expect('domain', domid, domid_of(lab.guests[last]))
     survivor.ask('disconnect', 'v')
     victim.drop()
     lab.agents.remove(victim)
@@ -617,6 +656,8 @@ TESTS = {
                  test_recovering_program),
     'saved': ('a guest is saved and restored: old endpoints fail, new ones work',
               test_saved_guest),
+    'saved-same': ('the same, under the same number',
+                   test_saved_guest_same_number),
     'refused': ('a pv guest that has pages of a peer mapped is not saved, and '
                 'goes on', test_save_is_refused),
     'silent-store': ('xenstored does not answer for a while',
@@ -625,7 +666,8 @@ TESTS = {
                     test_same_number_again)}
 
 # What the device local cannot do: its peers are in no other guest
-OF_XEN = ('paused', 'saved', 'refused', 'silent-store', 'same-number')
+OF_XEN = ('paused', 'saved', 'saved-same', 'refused', 'silent-store',
+          'same-number')
 
 
 if __name__ == '__main__':

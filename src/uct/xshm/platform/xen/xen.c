@@ -216,9 +216,8 @@ static ucs_status_t xshm_xen_open_store(xshm_xen_t *xen)
         return status;
     }
 
-    /* The first time it is new, which is not worth a word */
     status = xshm_xen_publish(xen);
-    if ((status != UCS_OK) && (status != UCS_ERR_CANCELED)) {
+    if (status != UCS_OK) {
         goto err_close;
     }
 
@@ -351,20 +350,29 @@ static int xshm_xen_domain(const void *dev_addr)
     return ((const xshm_xen_dev_addr_t *)dev_addr)->domid;
 }
 
-/* All watches fire at once when this machine was restored or has moved. It has
- * another number then, and nothing that was granted is valid any more. */
+/* This machine was restored, or has moved: nothing that was granted or mapped is
+ * valid any more, even if it has got the same number again. */
 static void xshm_xen_handle_resume(xshm_xen_t *xen)
 {
-    if (xshm_xen_publish(xen) != UCS_ERR_CANCELED) {
-        return;
-    }
-
-    ucs_debug("xshm: this virtual machine is domain %u now",
+    (void)xshm_xen_publish(xen);
+    ucs_debug("xshm: this virtual machine has been restored, as domain %u",
               xshm_xen_domid(xen));
     ++xen->epoch;
     xshm_xen_mem_orphan(xen);
     xshm_xen_end_all(xen);
     xshm_xen_forget_lookups(xen, UINT32_MAX);
+}
+
+/* A watch fires when it is set. The kernel sets all of them again, without being
+ * told, when the machine is resumed; not when a suspension was cancelled. Nobody
+ * changes this node itself. */
+static void xshm_xen_handle_domains(xshm_xen_t *xen)
+{
+    if (xen->is_listening) {
+        xshm_xen_handle_resume(xen);
+    }
+
+    xen->is_listening = 1;
 }
 
 static void xshm_xen_handle_node(xshm_xen_t *xen, const xshm_xen_path_t *path)
@@ -398,7 +406,7 @@ static void xshm_xen_handle_event(xshm_xen_t *xen, const char *path)
     uint32_t        domid;
 
     if (!strcmp(path, XSHM_XEN_DOMAINS)) {
-        xshm_xen_handle_resume(xen);
+        xshm_xen_handle_domains(xen);
     } else if (xshm_xen_path_parse(path, &parsed)) {
         xshm_xen_handle_node(xen, &parsed);
     } else if (xshm_xen_id_path_parse(path, &domid)) {

@@ -184,7 +184,8 @@ ucs_status_t xshm_xen_listen(xshm_xen_t *xen)
         return status;
     }
 
-    status = xshm_xen_store_watch(&xen->store, XSHM_XEN_DOMAINS);
+    xen->is_listening = 0;
+    status            = xshm_xen_store_watch(&xen->store, XSHM_XEN_DOMAINS);
     return (status == UCS_OK) ? xshm_xen_domain_watch_again(xen) : status;
 }
 

@@ -35,6 +35,8 @@ typedef struct xshm_xen {
     uint64_t           next_listen;  /**< When to try to listen again, if
                                          is_deaf, milliseconds */
     int                is_deaf;      /**< No requests are heard of */
+    int                is_listening; /**< The watch on all machines has fired
+                                         for the first time */
     int                is_short;     /**< Watches have run out */
     ucs_list_link_t    domains;
     ucs_list_link_t    refusals; /**< Nodes that refuse a request */
@@ -184,8 +186,7 @@ void xshm_xen_get_dev_addr(const xshm_platform_t *platform, void *dev_addr);
 int xshm_xen_is_reachable(const xshm_platform_t *platform,
                           const void            *dev_addr);
 
-/** Read the own domain id, and tell other machines who this one is.
- *  @return UCS_ERR_CANCELED if the domain id was another one before. */
+/** Read the own domain id, and tell other machines who this one is. */
 ucs_status_t xshm_xen_publish(xshm_xen_t *xen);
 
 /** Answer the lookups that wait */
