@@ -216,12 +216,17 @@ def death_case(lab, state):
 
 
 def measure(lab, survivor, before):
-    """After the first death: the folders of xenstore are there for good."""
+    """After the first death, before which a guest may have had no channels."""
     for number in (0, 1):
-        nodes = lab.resources(number).get('nodes')
-        before[number].update({'nodes': nodes} if nodes else {})
+        note_folders(lab, number, before[number])
         lab.await_resources(number, before[number])
     return survivor.ask('count')
+
+
+def note_folders(lab, number, before):
+    """The folder for requests to another guest stays as long as that guest."""
+    nodes = lab.resources(number).get('nodes')
+    before.update({'nodes': nodes} if nodes else {})
 
 
 def test_survivor_sleeps(lab):
@@ -394,6 +399,13 @@ def domid_of(guest):
     return dom0('xl', 'domid', guest).stdout.strip()
 
 
+def watches(guest):
+    """How many watches it has, as C xenstored says; oxenstored does not."""
+    found = re.search(r'watches *: *(\d+)', dom0(
+        'xenstore-control', 'quota', domid_of(guest), check=False).stdout)
+    return int(found.group(1)) if found else None
+
+
 def as_domain(domid, *command):
     """A command in dom0 that makes a guest, under a number that it has had. @return
     Whether that was possible: Xen refuses it while anybody has the old one's pages
@@ -464,6 +476,7 @@ def saved_case(lab, has_same_number):
         survivor.ask('send', 'o', 'short', 10, 8)
         survivor.ask('flush', 'o')
         failing.append(survivor)
+    note_folders(lab, 0, before)
     move(lab, 1, has_same_number)
     for agent in failing:
         expect(f'{agent.name}: endpoints that failed', '1',
@@ -524,6 +537,7 @@ def test_same_number_again(lab):
     late.ask('flush', 'v')
     late_pid = late.ask('pid')
     signal(lab, 0, late_pid, 'STOP')
+    watched = watches(lab.guests[0])
     domid = domid_of(lab.guests[last])
     survivor.tell('doze', 1, PATIENCE)
     xenlab('destroy', lab.guests[last])
@@ -532,6 +546,11 @@ def test_same_number_again(lab):
     say(f'noticed after {time.monotonic() - start:.1f} s, asleep')
     if time.monotonic() - start > DEATH[lab.device]:
         raise Failed('noticed too late')
+    expect('the folder for requests to it', '', lab.shell(
+        0, f'xenstore-exists data/xshm/c/{domid} && echo there; true').strip())
+    say(f'watches: {watched} before, {watches(lab.guests[0])} after it')
+    if watched is not None:
+        expect('watches', watched - 1, watches(lab.guests[0]))
     lab.forget(last)
     start_as(lab.guests[last], domid)
     expect('domain', domid, domid_of(lab.guests[last]))
@@ -551,6 +570,7 @@ def test_same_number_again(lab):
     victim.ask('connect', 'x', address)
     survivor.ask('connect', 'v', new_address)
     exchange(survivor, victim, 'x', 'v', 10)
+    note_folders(lab, 0, before)
     for agent in (survivor, victim):
         agent.ask('disconnect', 'all')
     lab.await_resources(0, before)

@@ -99,6 +99,16 @@ static int xshm_xen_prepare_folder(xshm_xen_t *xen, char folder, uint32_t peer)
     return xshm_xen_store_share(&xen->store, xshm_xen_domid(xen), path, peer);
 }
 
+void xshm_xen_remove_folders(xshm_xen_t *xen, uint32_t peer)
+{
+    char path[XSHM_XEN_PATH_MAX];
+
+    xshm_xen_folder_path(path, XSHM_XEN_REQUESTS, peer);
+    xshm_xen_store_remove(&xen->store, path);
+    xshm_xen_folder_path(path, XSHM_XEN_REFUSALS, peer);
+    xshm_xen_store_remove(&xen->store, path);
+}
+
 static xshm_xen_conn_t *
 xshm_xen_conn_new(xshm_xen_t *xen, uint32_t domid, int is_sender)
 {

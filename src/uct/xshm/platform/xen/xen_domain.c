@@ -94,22 +94,41 @@ xshm_xen_domain_is_same(xshm_xen_domain_t *domain, const char *identity)
     return !strcmp(domain->identity, identity);
 }
 
+/* Its number may never come back: what was for it would gather, in this process
+ * and in xenstore. */
+static void xshm_xen_domain_forget(xshm_xen_t *xen, xshm_xen_domain_t *domain)
+{
+    char path[XSHM_XEN_PATH_MAX];
+
+    if (domain->is_watched) {
+        xshm_xen_domain_path(domain, path, sizeof(path));
+        xshm_xen_store_unwatch(&xen->store, path);
+        domain->is_watched = 0;
+        xen->is_short      = 0;
+    }
+
+    xshm_xen_remove_folders(xen, domain->domid);
+}
+
 void xshm_xen_domain_check(xshm_xen_t *xen, xshm_xen_domain_t *domain)
 {
     char  path[XSHM_XEN_PATH_MAX];
     char *identity;
-    int   is_same;
 
     xshm_xen_domain_path(domain, path, sizeof(path));
     domain->next_check = xshm_xen_now_ms() + XSHM_XEN_CHECK_MS;
     identity           = xshm_xen_store_read(&xen->store, path);
-    is_same            = xshm_xen_domain_is_same(domain, identity);
-    free(identity);
-    if (!is_same) {
+    if (!xshm_xen_domain_is_same(domain, identity)) {
         ucs_debug("xshm: domain %u is gone, or was started anew",
                   domain->domid);
         xshm_xen_domain_fail(xen, domain);
+        /* Another process may ask the one that has come in its place already */
+        if (identity == NULL) {
+            xshm_xen_domain_forget(xen, domain);
+        }
     }
+
+    free(identity);
 }
 
 /* Once until there are watches again */

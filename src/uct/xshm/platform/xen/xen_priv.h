@@ -260,6 +260,9 @@ void xshm_xen_handle_refusal(xshm_xen_t *xen, const xshm_xen_path_t *path);
  */
 int xshm_xen_scan(xshm_xen_t *xen);
 
+/** Remove the nodes below which requests to a domain, and refusals of its own, are */
+void xshm_xen_remove_folders(xshm_xen_t *xen, uint32_t peer);
+
 /** Remove what requests and refusals a process that died has left */
 void xshm_xen_collect_garbage(xshm_xen_t *xen);
 

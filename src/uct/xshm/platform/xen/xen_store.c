@@ -135,6 +135,14 @@ ucs_status_t xshm_xen_store_watch(xshm_xen_store_t *store, const char *path)
     return UCS_ERR_EXCEEDS_LIMIT;
 }
 
+void xshm_xen_store_unwatch(xshm_xen_store_t *store, const char *path)
+{
+    if (xshm_xen_store_is_open(store) &&
+        !xs_unwatch(store->xs, path, XSHM_XEN_STORE_TOKEN)) {
+        ucs_debug("xshm: cannot stop watching the xenstore node %s: %m", path);
+    }
+}
+
 const char *
 xshm_xen_store_next(xshm_xen_store_t *store, xshm_xen_event_t *event_p)
 {

@@ -73,6 +73,9 @@ xshm_xen_store_list(xshm_xen_store_t *store, const char *path, unsigned *num_p);
  */
 ucs_status_t xshm_xen_store_watch(xshm_xen_store_t *store, const char *path);
 
+/** Ask for them no more. Some may still come. */
+void xshm_xen_store_unwatch(xshm_xen_store_t *store, const char *path);
+
 /** Take the oldest event. @return Its path, valid until @a event_p is freed,
  *  or NULL: none. */
 const char *
