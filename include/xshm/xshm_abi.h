@@ -200,8 +200,66 @@ typedef struct xshm_abi_key {
     uint64_t region;  /**< Random name of the memory that can be mapped and
                            that it is in, or zero: by message only */
     uint32_t slot;    /**< Place in the owner's table */
-    uint32_t unused2; /**< Zero */
+    uint32_t gref;    /**< Grant reference of the memory's table (Xen) */
+    uint16_t owner;   /**< Domain id of the owner's machine */
+    uint16_t granted; /**< Domain id of the machine that can map the memory */
+    uint32_t unused;  /**< Zero */
 } xshm_abi_key_t;
+
+
+/** No virtual machine: the owner does not know its own, or has granted its
+ *  memory to none */
+#define XSHM_ABI_NO_DOMAIN UINT16_MAX
+
+/** First word of a table of granted memory: the letters "xreg" */
+#define XSHM_ABI_TABLE_MAGIC 0x67657278u
+
+/** Place of the references of data pages in a table, in bytes */
+#define XSHM_ABI_TABLE_REFS_OFFSET 1024u
+
+/** Most pages that a table can have besides its first */
+#define XSHM_ABI_TABLE_MAX_MORE 224u
+
+/**
+ * Start of the table of memory that is granted to another virtual machine
+ * (Xen). The table is as many whole pages as it needs, one behind the other,
+ * granted read-only; the first page names the others. The references of the
+ * data pages begin at XSHM_ABI_TABLE_REFS_OFFSET.
+ */
+typedef struct xshm_abi_table {
+    /* Line 0: written before the name. When the memory is freed, the name
+     * becomes zero. */
+    uint32_t magic;       /**< XSHM_ABI_TABLE_MAGIC */
+    uint32_t version;     /**< XSHM_ABI_VERSION */
+    uint64_t region;      /**< Random name of the memory, or zero: none */
+    uint64_t base;        /**< Where it is in the owner's address space */
+    uint64_t length;      /**< Bytes, whole pages */
+    uint32_t rights;      /**< XSHM_RIGHT_xx */
+    uint32_t mappers_ref; /**< Reference of the mappers' page */
+    uint8_t  unused0[24];
+
+    /* Line 1: is cleared by the kernel when the owner dies */
+    uint8_t live; /**< Not zero while the owner lives, and has the memory */
+    uint8_t unused1[63];
+
+    /* References of the table's other pages */
+    uint32_t more_refs[XSHM_ABI_TABLE_MAX_MORE];
+} xshm_abi_table_t;
+
+
+/** Most data pages that a table can name */
+#define XSHM_ABI_TABLE_MAX_PAGES \
+    ((((1u + XSHM_ABI_TABLE_MAX_MORE) * XSHM_ABI_PAGE_SIZE) - \
+      XSHM_ABI_TABLE_REFS_OFFSET) / \
+     sizeof(uint32_t))
+
+/**
+ * The mappers' page, granted writable. Each process that has the memory mapped
+ * has one byte that is not zero, which it took by a compare-and-swap when it was
+ * zero, and which its kernel clears when the mapping ends. The owner only
+ * reads them.
+ */
+#define XSHM_ABI_NUM_MAPPERS XSHM_ABI_PAGE_SIZE
 
 
 /**
@@ -312,7 +370,7 @@ XSHM_ABI_ASSERT(sizeof(xshm_abi_operands_t) == 16);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_operands_t, value, 0);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_operands_t, compare, 8);
 
-XSHM_ABI_ASSERT(sizeof(xshm_abi_key_t) == 56);
+XSHM_ABI_ASSERT(sizeof(xshm_abi_key_t) == 64);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, magic, 0);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, version, 4);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, rights, 5);
@@ -323,7 +381,21 @@ XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, base, 24);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, length, 32);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, region, 40);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, slot, 48);
-XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, unused2, 52);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, gref, 52);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, owner, 56);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, granted, 58);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_key_t, unused, 60);
+
+XSHM_ABI_ASSERT(sizeof(xshm_abi_table_t) == XSHM_ABI_TABLE_REFS_OFFSET);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_table_t, magic, 0);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_table_t, version, 4);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_table_t, region, 8);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_table_t, base, 16);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_table_t, length, 24);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_table_t, rights, 32);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_table_t, mappers_ref, 36);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_table_t, live, 64);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_table_t, more_refs, 128);
 
 XSHM_ABI_ASSERT(sizeof(xshm_abi_return_t) == XSHM_ABI_RETURN_SIZE);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, consumed, 0);

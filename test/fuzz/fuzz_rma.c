@@ -182,7 +182,7 @@ static void fuzz_key(fuzz_input_t *input)
     xshm_abi_key_t key;
     void          *handle;
 
-    xshm_reg_key(fuzz_regs[0], 1, &key);
+    xshm_reg_key(fuzz_regs[0], 1, XSHM_DOMAIN_SAME, &key);
     ((uint8_t *)&key)[fuzz_take(input, 1) % sizeof(key)] ^=
             (uint8_t)fuzz_take(input, 1);
     if (xshm_rkey_unpack(NULL, &key, &rkey, &handle) == UCS_OK) {

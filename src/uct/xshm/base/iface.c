@@ -98,11 +98,6 @@ ucs_config_field_t xshm_iface_config_table[] = {
      "what was sent to them and not flushed.",
      ucs_offsetof(xshm_iface_config_t, linger), UCS_CONFIG_TYPE_TIME},
 
-    {"ALLOW", "all",
-     "Ids of the domains (virtual machines) with which memory is shared: \"all\",\n"
-     "a list as in \"2,3\", or all but those of a list as in \"^4,5\".",
-     ucs_offsetof(xshm_iface_config_t, allow), UCS_CONFIG_TYPE_ALLOW_LIST},
-
     {"SPIN", "20us",
      "Time for which an interface that had messages says that it is busy when\n"
      "it is asked to sleep. A message that comes in this time needs no system\n"
@@ -865,21 +860,15 @@ xshm_iface_check_params(uct_worker_h worker, const uct_iface_params_t *params)
 
 static ucs_status_t
 xshm_iface_open_mailbox(xshm_iface_t *iface, const char *dev_name,
-                        const ucs_config_allow_list_t *allow_config)
+                        const xshm_allow_t *allow)
 {
     const xshm_platform_ops_t *ops = xshm_platform_find(dev_name);
     xshm_platform_t           *platform;
     ucs_status_t               status;
-    xshm_allow_t               allow;
 
     if (ops == NULL) {
         ucs_error("xshm: there is no device %s", dev_name);
         return UCS_ERR_NO_DEVICE;
-    }
-
-    status = xshm_allow_init(&allow, allow_config);
-    if (status != UCS_OK) {
-        return status;
     }
 
     status = xshm_service_start();
@@ -894,7 +883,7 @@ xshm_iface_open_mailbox(xshm_iface_t *iface, const char *dev_name,
         return UCS_ERR_NO_DEVICE;
     }
 
-    return xshm_mailbox_create(platform, &allow, &iface->mailbox);
+    return xshm_mailbox_create(platform, allow, &iface->mailbox);
 }
 
 static ucs_mpool_ops_t xshm_iface_desc_mpool_ops = {
@@ -997,7 +986,7 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
     }
 
     status = xshm_iface_open_mailbox(self, params->mode.device.dev_name,
-                                     &config->allow);
+                                     &ucs_derived_of(md, xshm_md_t)->allow);
     if (status != UCS_OK) {
         goto err_cleanup_rma;
     }

@@ -67,7 +67,6 @@ typedef struct xshm_iface_config {
     double                  poll_gap;
     ucs_on_off_auto_value_t copy_out;
     double                  linger;
-    ucs_config_allow_list_t allow;
     double                  spin;
     int                     stats;
     unsigned                rma;

@@ -9,6 +9,7 @@
 
 #include "md.h"
 #include "../memory/registry.h"
+#include "../service/service.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/debug/memtrack_int.h>
@@ -27,6 +28,12 @@
 ucs_config_field_t xshm_md_config_table[] = {
         {"", "", NULL, ucs_offsetof(xshm_md_config_t, super),
          UCS_CONFIG_TYPE_TABLE(uct_md_config_table)},
+
+        {"ALLOW", "all",
+         "Ids of the domains (virtual machines) with which memory is shared:\n"
+         "\"all\", a list as in \"2,3\", or all but those of a list as in\n"
+         "\"^4,5\". If it is only one, allocated memory is granted to it.",
+         ucs_offsetof(xshm_md_config_t, allow), UCS_CONFIG_TYPE_ALLOW_LIST},
 
         {NULL}};
 
@@ -51,20 +58,51 @@ ucs_status_t xshm_md_query_resources(uct_component_t         *component,
     return uct_md_query_empty_md_resource(resources_p, num_resources_p);
 }
 
-/* The first platform here that has memory which peers can map, or NULL */
-static const xshm_platform_ops_t *xshm_md_region_ops(void)
+static int xshm_md_has_regions(const xshm_platform_ops_t *ops)
 {
     char reason[256];
-    int  i;
+
+    return (ops->region_alloc != NULL) && ops->probe(reason, sizeof(reason));
+}
+
+/* Can memory be allocated that peers can map? */
+static int xshm_md_can_alloc(void)
+{
+    int i;
 
     for (i = 0; xshm_platforms[i] != NULL; ++i) {
-        if ((xshm_platforms[i]->region_alloc != NULL) &&
-            xshm_platforms[i]->probe(reason, sizeof(reason))) {
-            return xshm_platforms[i];
+        if (xshm_md_has_regions(xshm_platforms[i])) {
+            return 1;
         }
     }
 
-    return NULL;
+    return 0;
+}
+
+static ucs_status_t xshm_md_alloc_by(int is_foreign, xshm_region_spec_t *spec,
+                                     xshm_reg_t **reg_p)
+{
+    ucs_status_t status = UCS_ERR_UNSUPPORTED;
+    int          i;
+
+    for (i = 0; (xshm_platforms[i] != NULL) && (status != UCS_OK); ++i) {
+        if ((xshm_platforms[i]->is_foreign == is_foreign) &&
+            xshm_md_has_regions(xshm_platforms[i])) {
+            status = xshm_reg_alloc(xshm_platforms[i], spec, reg_p);
+        }
+    }
+
+    return status;
+}
+
+/* What peers in another virtual machine can map, those in this one can map,
+ * too; and not the other way round */
+static ucs_status_t
+xshm_md_alloc(xshm_region_spec_t *spec, xshm_reg_t **reg_p)
+{
+    ucs_status_t status = xshm_md_alloc_by(1, spec, reg_p);
+
+    return (status == UCS_OK) ? status : xshm_md_alloc_by(0, spec, reg_p);
 }
 
 static void xshm_md_close(uct_md_h md)
@@ -78,7 +116,7 @@ static ucs_status_t xshm_md_query(uct_md_h md, uct_md_attr_t *attr)
      * registered memory can be mapped. No INVALIDATE: what a peer has mapped,
      * it can go on to access. */
     attr->cap.flags = UCT_MD_FLAG_REG | UCT_MD_FLAG_NEED_RKEY;
-    if (xshm_md_region_ops() != NULL) {
+    if (xshm_md_can_alloc()) {
         attr->cap.flags |= UCT_MD_FLAG_ALLOC | UCT_MD_FLAG_FIXED;
     }
 
@@ -106,26 +144,26 @@ xshm_md_mem_alloc(uct_md_h md, size_t *length_p, void **address_p,
                   ucs_memory_type_t mem_type, unsigned flags,
                   const char *alloc_name, uct_mem_h *memh_p)
 {
-    const xshm_platform_ops_t *ops       = xshm_md_region_ops();
-    size_t                     page_size = ucs_get_page_size();
-    xshm_reg_t                *reg;
-    ucs_status_t               status;
-    size_t                     length;
+    const xshm_md_t   *xshm_md = ucs_derived_of(md, xshm_md_t);
+    xshm_region_spec_t spec;
+    ucs_status_t       status;
+    xshm_reg_t        *reg;
 
-    if ((ops == NULL) || (mem_type != UCS_MEMORY_TYPE_HOST) ||
-        (*length_p > XSHM_MD_MAX_ALLOC)) {
+    if ((mem_type != UCS_MEMORY_TYPE_HOST) || (*length_p > XSHM_MD_MAX_ALLOC)) {
         return UCS_ERR_UNSUPPORTED;
     }
 
-    length = ucs_align_up_pow2(*length_p, page_size);
-    status = xshm_reg_alloc(ops, length, *address_p,
-                            (flags & UCT_MD_MEM_FLAG_FIXED) != 0,
-                            xshm_md_rights(flags), &reg);
+    spec.length   = ucs_align_up_pow2(*length_p, ucs_get_page_size());
+    spec.address  = *address_p;
+    spec.is_fixed = (flags & UCT_MD_MEM_FLAG_FIXED) != 0;
+    spec.rights   = xshm_md_rights(flags);
+    spec.domain   = xshm_allow_only(&xshm_md->allow);
+    status        = xshm_md_alloc(&spec, &reg);
     if (status != UCS_OK) {
         return status;
     }
 
-    *length_p  = length;
+    *length_p  = spec.length;
     *address_p = (void *)(uintptr_t)reg->base;
     *memh_p    = reg;
     return UCS_OK;
@@ -148,8 +186,8 @@ static ucs_status_t xshm_md_mem_reg(uct_md_h md, void *address, size_t length,
     }
 
     /* UCP hides errors where it registers a buffer for one large message, and
-     * can go on without. From memory that cannot be mapped, its own messages
-     * are faster than access by ours. */
+     * can go on without. Whoever cannot map the memory does better with UCP's
+     * own messages than with access by ours: see xshm_rkey_unpack(). */
     return xshm_reg_add(address, length, xshm_md_rights(flags),
                         (flags & UCT_MD_MEM_FLAG_HIDE_ERRORS) ?
                                 XSHM_KEY_COPY_INSTEAD :
@@ -171,7 +209,7 @@ static ucs_status_t xshm_md_mkey_pack(uct_md_h md, uct_mem_h memh,
 {
     xshm_abi_key_t key;
 
-    xshm_reg_key(memh, xshm_process_name(), &key);
+    xshm_reg_key(memh, xshm_process_name(), xshm_service_domain(), &key);
     memcpy(rkey_buffer, &key, sizeof(key));
     return UCS_OK;
 }
@@ -194,15 +232,24 @@ static uct_md_ops_t xshm_md_ops = {
                 ucs_empty_function_return_unsupported};
 
 ucs_status_t xshm_md_open(uct_component_t *component, const char *md_name,
-                          const uct_md_config_t *config, uct_md_h *md_p)
+                          const uct_md_config_t *tl_config, uct_md_h *md_p)
 {
-    xshm_md_t *md;
+    const xshm_md_config_t *config =
+            ucs_derived_of(tl_config, xshm_md_config_t);
+    ucs_status_t status;
+    xshm_md_t   *md;
 
     md = ucs_malloc(sizeof(*md), "xshm_md");
     if (md == NULL) {
         ucs_error("xshm: cannot allocate %zu bytes for a memory domain",
                   sizeof(*md));
         return UCS_ERR_NO_MEMORY;
+    }
+
+    status = xshm_allow_init(&md->allow, &config->allow);
+    if (status != UCS_OK) {
+        ucs_free(md);
+        return status;
     }
 
     md->super.ops       = &xshm_md_ops;

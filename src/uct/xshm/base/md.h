@@ -6,6 +6,8 @@
 #ifndef XSHM_MD_H_
 #define XSHM_MD_H_
 
+#include "../service/allow.h"
+
 #include <uct/base/uct_md.h>
 
 
@@ -14,12 +16,15 @@
 
 
 typedef struct xshm_md {
-    uct_md_t super;
+    uct_md_t     super;
+    xshm_allow_t allow; /**< With whom memory is shared */
 } xshm_md_t;
 
 
+/** Settings of the memory domain: UCX_XSHM_... */
 typedef struct xshm_md_config {
-    uct_md_config_t super;
+    uct_md_config_t         super;
+    ucs_config_allow_list_t allow;
 } xshm_md_config_t;
 
 

@@ -8,6 +8,7 @@
 #endif
 
 #include "rma.h"
+#include "../service/service.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/debug/memtrack_int.h>
@@ -18,8 +19,21 @@ int xshm_key_is_valid(const xshm_abi_key_t *key)
     return (key->magic == XSHM_ABI_KEY_MAGIC) &&
            (key->version == XSHM_ABI_VERSION) &&
            !(key->rights & ~XSHM_RIGHT_ALL) &&
-           !(key->flags & ~XSHM_KEY_COPY_INSTEAD) && (key->unused2 == 0) &&
+           !(key->flags & ~XSHM_KEY_COPY_INSTEAD) && (key->unused == 0) &&
            (key->base + key->length >= key->base);
+}
+
+/* Is the key of memory that this process can map, wherever it is used? It is
+ * here, or was granted to this machine. */
+static int xshm_key_is_near(const xshm_abi_key_t *key)
+{
+    int      own    = xshm_service_domain();
+    uint16_t domain = (own == XSHM_DOMAIN_SAME) ? XSHM_ABI_NO_DOMAIN :
+                                                  (uint16_t)own;
+
+    return (key->region != 0) &&
+           ((key->owner == domain) ||
+            ((key->granted == domain) && (own != XSHM_DOMAIN_SAME)));
 }
 
 /* Nothing is asked for, as nobody knows yet whom to ask: an operation does. */
@@ -44,7 +58,8 @@ ucs_status_t xshm_rkey_unpack(uct_component_t *component,
     }
 
     /* UCP takes that as a hint to go on without the key */
-    if (rkey->key.flags & XSHM_KEY_COPY_INSTEAD) {
+    if ((rkey->key.flags & XSHM_KEY_COPY_INSTEAD) &&
+        !xshm_key_is_near(&rkey->key)) {
         ucs_free(rkey);
         return UCS_ERR_UNREACHABLE;
     }

@@ -268,35 +268,36 @@ ucs_status_t xshm_reg_add(void *address, size_t length, unsigned rights,
     region = xshm_registry_find_region((uintptr_t)address, length);
     status = xshm_registry_add((uintptr_t)address, length, rights, region, 0,
                                reg_p);
+    if (status == UCS_OK) {
+        (*reg_p)->flags = flags;
+    }
     if ((status == UCS_OK) && (region != NULL)) {
         ++region->refs;
-    } else if (status == UCS_OK) {
-        (*reg_p)->flags = flags;
     }
     pthread_mutex_unlock(&xshm_registry.lock);
     return status;
 }
 
-ucs_status_t xshm_reg_alloc(const xshm_platform_ops_t *ops, size_t length,
-                            void *address, int is_fixed, unsigned rights,
-                            xshm_reg_t **reg_p)
+ucs_status_t xshm_reg_alloc(const xshm_platform_ops_t *ops,
+                            xshm_region_spec_t *spec, xshm_reg_t **reg_p)
 {
     xshm_region_t *region;
     ucs_status_t   status;
 
-    status = ops->region_alloc(length, address, is_fixed, &region);
+    spec->id = xshm_reg_random();
+    if (spec->id == 0) {
+        return UCS_ERR_IO_ERROR;
+    }
+
+    status = ops->region_alloc(xshm_service_platform(ops), spec, &region);
     if (status != UCS_OK) {
         return status;
     }
 
     region->ops    = ops;
-    region->rights = rights;
+    region->id     = spec->id;
+    region->rights = spec->rights;
     region->refs   = 1;
-    region->id     = xshm_reg_random();
-    if (region->id == 0) {
-        status = UCS_ERR_IO_ERROR;
-        goto err_free_region;
-    }
 
     pthread_mutex_lock(&xshm_registry.lock);
     status = xshm_registry_add_region(region);
@@ -305,7 +306,7 @@ ucs_status_t xshm_reg_alloc(const xshm_platform_ops_t *ops, size_t length,
     }
 
     status = xshm_registry_add((uintptr_t)region->address, region->length,
-                               rights, region, 1, reg_p);
+                               spec->rights, region, 1, reg_p);
     if (status != UCS_OK) {
         goto err_remove_region;
     }
@@ -317,7 +318,6 @@ err_remove_region:
     xshm_registry_remove_region(region);
 err_unlock:
     pthread_mutex_unlock(&xshm_registry.lock);
-err_free_region:
     ops->region_free(region);
     return status;
 }
@@ -408,7 +408,16 @@ void xshm_reg_remove(xshm_reg_t *reg)
     }
 }
 
-void xshm_reg_key(const xshm_reg_t *reg, uint64_t process, xshm_abi_key_t *key)
+/* Whom it is granted to can end at any time, by that machine's end */
+static void xshm_reg_key_region(const xshm_region_t *region, xshm_abi_key_t *key)
+{
+    key->region  = region->id;
+    key->gref    = region->gref;
+    key->granted = __atomic_load_n(&region->granted, __ATOMIC_RELAXED);
+}
+
+void xshm_reg_key(const xshm_reg_t *reg, uint64_t process, int domain,
+                  xshm_abi_key_t *key)
 {
     memset(key, 0, sizeof(*key));
     key->magic   = XSHM_ABI_KEY_MAGIC;
@@ -419,8 +428,13 @@ void xshm_reg_key(const xshm_reg_t *reg, uint64_t process, xshm_abi_key_t *key)
     key->id      = reg->id;
     key->base    = reg->base;
     key->length  = reg->length;
-    key->region  = (reg->region == NULL) ? 0 : reg->region->id;
     key->slot    = reg->slot;
+    key->granted = XSHM_ABI_NO_DOMAIN;
+    key->owner   = (domain == XSHM_DOMAIN_SAME) ? XSHM_ABI_NO_DOMAIN :
+                                                  (uint16_t)domain;
+    if (reg->region != NULL) {
+        xshm_reg_key_region(reg->region, key);
+    }
 }
 
 /* Compared before anything is added: a sum could overflow */

@@ -45,18 +45,17 @@ typedef struct xshm_reg {
 /**
  * Register memory. If all of it lies in a region, peers can map that.
  *
- * @param [in] flags  XSHM_KEY_xx, if it does not.
+ * @param [in] flags  XSHM_KEY_xx, for its keys.
  *
  * @return UCS_ERR_NO_MEMORY: the table is full.
  */
 ucs_status_t xshm_reg_add(void *address, size_t length, unsigned rights,
                           unsigned flags, xshm_reg_t **reg_p);
 
-/** Allocate a region and register all of it. Parameters as in
- *  xshm_platform_ops_t::region_alloc of @a ops. */
-ucs_status_t xshm_reg_alloc(const xshm_platform_ops_t *ops, size_t length,
-                            void *address, int is_fixed, unsigned rights,
-                            xshm_reg_t **reg_p);
+/** Allocate a region by xshm_platform_ops_t::region_alloc of @a ops, and register
+ *  all of it. The name in @a spec is filled here. */
+ucs_status_t xshm_reg_alloc(const xshm_platform_ops_t *ops,
+                            xshm_region_spec_t *spec, xshm_reg_t **reg_p);
 
 /**
  * End a registration, after operations that are under way. Its region is freed
@@ -64,8 +63,10 @@ ucs_status_t xshm_reg_alloc(const xshm_platform_ops_t *ops, size_t length,
  */
 void xshm_reg_remove(xshm_reg_t *reg);
 
-/** Fill the key that names a registration in process @a process */
-void xshm_reg_key(const xshm_reg_t *reg, uint64_t process, xshm_abi_key_t *key);
+/** Fill the key that names a registration in process @a process of domain
+ *  @a domain, or XSHM_DOMAIN_SAME: not known */
+void xshm_reg_key(const xshm_reg_t *reg, uint64_t process, int domain,
+                  xshm_abi_key_t *key);
 
 /**
  * Start to access memory as a peer asks.

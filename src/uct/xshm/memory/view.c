@@ -217,8 +217,11 @@ void xshm_view_ask(xshm_view_t *view, xshm_platform_t *platform,
         ++xshm_views.num_asking;
         view->platform    = platform;
         view->ask.process = key->process;
+        view->ask.region  = key->region;
         view->ask.id      = key->id;
         view->ask.slot    = key->slot;
+        view->ask.gref    = key->gref;
+        view->ask.granted = key->granted;
         memcpy(view->ask.dev_addr, dev_addr, platform->ops->dev_addr_size);
         xshm_view_set_state(view, XSHM_VIEW_ASKING);
     }

@@ -24,7 +24,7 @@
  * granted to one peer at its allocation, a request waits somewhere until the
  * peer has accepted or refused it, and nothing blocks.
  *
- * Threads: mem_check, mem_alloc, mem_free, domain, get_dev_addr and
+ * Threads: mem_check, mem_alloc, mem_free, domain, own_domain, get_dev_addr and
  * is_reachable may be called from any thread; so may wake_open, wake_fd,
  * wake_drain and wake_close, for one wake by one thread at a time, and notify,
  * by the thread that the channel's end belongs to. All others, and all calls of
@@ -97,15 +97,34 @@ typedef struct xshm_conn {
 } xshm_conn_t;
 
 
+/** Memory to be allocated, for peers to map */
+typedef struct xshm_region_spec {
+    uint64_t id;       /**< Random name */
+    size_t   length;   /**< Bytes, whole pages */
+    void    *address;  /**< Where it should be, or NULL */
+    int      is_fixed; /**< Nowhere else */
+    unsigned rights;   /**< XSHM_RIGHT_xx */
+    int      domain;   /**< The only domain that peers can be in, besides this
+                            one, or XSHM_DOMAIN_SAME: not known */
+} xshm_region_spec_t;
+
+
 /** Memory that this process has allocated, and that peers may map */
 typedef struct xshm_region {
     void                      *address;
     size_t                     length;
-    const xshm_platform_ops_t *ops;    /**< Who has allocated it */
-    uint64_t                   id;     /**< Random name */
-    unsigned                   rights; /**< XSHM_RIGHT_xx */
-    unsigned                   refs; /**< Registrations, and who looks at it */
-    xshm_platform_t *shared;         /**< Where peers were given it, or NULL */
+    const xshm_platform_ops_t *ops;     /**< Who has allocated it */
+    uint64_t                   id;      /**< Random name */
+    unsigned                   rights;  /**< XSHM_RIGHT_xx */
+    int                        fd;      /**< Its file, for peers in the same
+                                             virtual machine */
+    uint16_t                   granted; /**< Domain that can map it, or
+                                             XSHM_ABI_NO_DOMAIN */
+    uint32_t                   gref;    /**< By this grant, then */
+    unsigned                   refs;    /**< Registrations, and who looks at
+                                             it */
+    xshm_platform_t           *shared;  /**< Where peers were given the file, or
+                                             NULL */
 } xshm_region_t;
 
 
@@ -113,8 +132,11 @@ typedef struct xshm_region {
 typedef struct xshm_region_ask {
     ucs_list_link_t list; /**< For the platform's use */
     uint64_t        process;
-    uint64_t        id;   /**< Registration that names it: random name ... */
-    uint32_t        slot; /**< ... and place in the owner's table */
+    uint64_t        region;  /**< Its name */
+    uint64_t        id;      /**< Registration in it: random name ... */
+    uint32_t        slot;    /**< ... and place in the owner's table */
+    uint32_t        gref;    /**< What the key says of its grant ... */
+    uint16_t        granted; /**< ... and to whom that is */
     uint8_t         dev_addr[XSHM_DEV_ADDR_MAX];
 } xshm_region_ask_t;
 
@@ -203,6 +225,9 @@ struct xshm_platform_ops {
 
     /** Domain id in a device address, or XSHM_DOMAIN_SAME */
     int (*domain)(const void *dev_addr);
+
+    /** Domain id of this virtual machine. NULL: it has none. */
+    int (*own_domain)(const xshm_platform_t *platform);
 
     /** A descriptor that is readable when there is something to dispatch */
     int (*event_fd)(const xshm_platform_t *platform);
@@ -294,16 +319,16 @@ struct xshm_platform_ops {
     void (*notify)(xshm_conn_t *conn);
 
     /**
-     * Allocate zeroed memory that peers may be given later. NULL: this
-     * platform has none, and neither has it the functions below.
-     * Any thread, also before the platform was opened.
+     * Allocate zeroed memory that peers may be given later. Any thread.
      *
-     * @param [in] length    Bytes, whole pages.
-     * @param [in] address   Where it should be, or NULL.
-     * @param [in] is_fixed  Nowhere else.
+     * @param [in] platform  NULL: it was not opened yet.
+     *
+     * @return UCS_ERR_UNSUPPORTED: none that peers of this platform can map;
+     *         another platform may have some.
      */
-    ucs_status_t (*region_alloc)(size_t length, void *address, int is_fixed,
-                                 xshm_region_t **region_p);
+    ucs_status_t (*region_alloc)(xshm_platform_t          *platform,
+                                 const xshm_region_spec_t *spec,
+                                 xshm_region_t           **region_p);
 
     /** Free it. What peers have mapped stays theirs, without its content.
      *  Any thread. */
@@ -316,7 +341,7 @@ struct xshm_platform_ops {
     /** Unmap a peer's region */
     void (*region_unmap)(const xshm_region_info_t *info);
 
-    /** Tell all peers that a region is freed */
+    /** Tell all peers that a region is freed. NULL: they see it. */
     void (*region_forget)(xshm_platform_t *platform, uint64_t region);
 };
 

@@ -51,6 +51,12 @@ xshm_allow_init(xshm_allow_t *allow, const ucs_config_allow_list_t *config)
     return status;
 }
 
+int xshm_allow_only(const xshm_allow_t *allow)
+{
+    return (allow->is_listed && (allow->count == 1)) ? allow->domains[0] :
+                                                       XSHM_DOMAIN_SAME;
+}
+
 int xshm_allow_has(const xshm_allow_t *allow, int domain)
 {
     unsigned i;

@@ -352,6 +352,21 @@ xshm_platform_t *xshm_service_platform(const xshm_platform_ops_t *ops)
     return NULL;
 }
 
+int xshm_service_domain(void)
+{
+    const xshm_platform_t *platform;
+    int                    i;
+
+    for (i = 0; i < XSHM_SERVICE_MAX_PLATFORMS; ++i) {
+        platform = xshm_service.platforms[i];
+        if ((platform != NULL) && (platform->ops->own_domain != NULL)) {
+            return platform->ops->own_domain(platform);
+        }
+    }
+
+    return XSHM_DOMAIN_SAME;
+}
+
 void xshm_service_post(xshm_work_t *work, void (*func)(xshm_work_t *work))
 {
     /* A forked child has no thread for it */

@@ -37,6 +37,10 @@ void xshm_service_stop(void);
 /** The running service's state of a platform, or NULL if it cannot be used */
 xshm_platform_t *xshm_service_platform(const xshm_platform_ops_t *ops);
 
+/** Domain id of this virtual machine, or XSHM_DOMAIN_SAME: it has none, or the
+ *  service does not run yet. Any thread. */
+int xshm_service_domain(void);
+
 /** Do something on the service thread. The work must not be queued already.
  *  Any thread. */
 void xshm_service_post(xshm_work_t *work, void (*func)(xshm_work_t *work));

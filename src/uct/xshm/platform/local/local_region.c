@@ -9,6 +9,8 @@
 
 #include "local_region.h"
 #include "../fdset.h"
+#include "../gntalloc.h"
+#include "../region.h"
 #include "../complain.h"
 
 #include <ucs/debug/log.h>
@@ -23,48 +25,24 @@
 #include <unistd.h>
 
 
-/* Ours, with the file that peers are given */
-typedef struct xshm_local_region {
-    xshm_region_t super;
-    int           fd;
-} xshm_local_region_t;
-
-
-static ucs_status_t
-xshm_local_region_map(xshm_local_region_t *region, void *address, int is_fixed)
+ucs_status_t xshm_local_region_alloc(xshm_platform_t          *platform,
+                                     const xshm_region_spec_t *spec,
+                                     xshm_region_t           **region_p)
 {
-    int   flags = MAP_SHARED | (is_fixed ? MAP_FIXED_NOREPLACE : 0);
-    void *ptr   = mmap(address, region->super.length, PROT_READ | PROT_WRITE,
-                       flags, region->fd, 0);
+    xshm_region_t *region;
+    ucs_status_t   status;
 
-    if (ptr == MAP_FAILED) {
-        ucs_debug("xshm: cannot map %zu bytes at %p%s: %m",
-                  region->super.length, address, is_fixed ? " exactly" : "");
-        return UCS_ERR_NO_MEMORY;
-    }
-
-    region->super.address = ptr;
-    if (is_fixed && (ptr != address)) {
-        munmap(ptr, region->super.length);
-        return UCS_ERR_NO_MEMORY;
-    }
-
-    return UCS_OK;
-}
-
-ucs_status_t xshm_local_region_alloc(size_t length, void *address, int is_fixed,
-                                     xshm_region_t **region_p)
-{
-    xshm_local_region_t *region;
-    ucs_status_t         status;
+    (void)platform;
 
     region = calloc(1, sizeof(*region));
     if (region == NULL) {
         return UCS_ERR_NO_MEMORY;
     }
 
-    region->super.length = length;
-    region->fd = xshm_local_memfd("xshm-memory", length, "Free some memory");
+    region->granted = XSHM_ABI_NO_DOMAIN;
+    region->length  = spec->length;
+    region->fd =
+            xshm_local_memfd("xshm-memory", spec->length, "Free some memory");
     if (region->fd < 0) {
         status = UCS_ERR_NO_MEMORY;
         goto err_free;
@@ -75,12 +53,12 @@ ucs_status_t xshm_local_region_alloc(size_t length, void *address, int is_fixed,
         goto err_close;
     }
 
-    status = xshm_local_region_map(region, address, is_fixed);
+    status = xshm_region_map(region, spec);
     if (status != UCS_OK) {
         goto err_close;
     }
 
-    *region_p = &region->super;
+    *region_p = region;
     return UCS_OK;
 
 err_close:
@@ -92,17 +70,15 @@ err_free:
 
 /* A peer that does not unmap would keep the pages: take them away. It sees
  * zeros from then on. */
-void xshm_local_region_free(xshm_region_t *super)
+void xshm_local_region_free(xshm_region_t *region)
 {
-    xshm_local_region_t *region = ucs_derived_of(super, xshm_local_region_t);
-
-    munmap(super->address, super->length);
-    if ((super->shared != NULL) && !xshm_fdset_is_child() &&
+    munmap(region->address, region->length);
+    if ((region->shared != NULL) && !xshm_fdset_is_child() &&
         (fallocate(region->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-                   (off_t)super->length) != 0)) {
+                   (off_t)region->length) != 0)) {
         ucs_debug("xshm: cannot free the pages of %zu bytes that peers have "
                   "mapped: %m",
-                  super->length);
+                  region->length);
     }
 
     xshm_fdset_close(region->fd);
@@ -127,22 +103,30 @@ void xshm_local_region_ask(xshm_platform_t *platform, xshm_region_ask_t *ask)
     xshm_local_link_post(link, &msg);
 }
 
-/* Who may not write gets a descriptor that cannot */
-static int xshm_local_region_open(const xshm_local_region_t *region)
+/* Who may not write gets a descriptor that cannot. Of the device there is none
+ * that could be had: opened again, it is another file, without these pages. */
+static int xshm_local_region_open(const xshm_region_t *region)
 {
     char path[64];
+    int  fd;
 
-    if (region->super.rights & (XSHM_RIGHT_PUT | XSHM_RIGHT_ATOMIC)) {
+    if (xshm_rights_write(region->rights)) {
         return region->fd;
     }
 
+    if (xshm_gntalloc_is_device(region->fd)) {
+        errno = EACCES;
+        return -1;
+    }
+
     snprintf(path, sizeof(path), "/proc/self/fd/%d", region->fd);
-    return xshm_fdset_add(open(path, O_RDONLY | O_CLOEXEC));
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    return (fd < 0) ? fd : xshm_fdset_add(fd);
 }
 
 static ucs_status_t xshm_local_region_give(xshm_local_link_t         *link,
                                            const xshm_local_msg_t    *request,
-                                           const xshm_local_region_t *region)
+                                           const xshm_region_t    *region)
 {
     xshm_local_msg_t msg;
     ucs_status_t     status;
@@ -158,10 +142,10 @@ static ucs_status_t xshm_local_region_give(xshm_local_link_t         *link,
     xshm_local_msg_init(&msg, link, XSHM_LOCAL_MSG_REGION);
     msg.slot   = request->slot;
     msg.id     = request->id;
-    msg.region = region->super.id;
-    msg.base   = (uintptr_t)region->super.address;
-    msg.length = region->super.length;
-    msg.rights = region->super.rights;
+    msg.region = region->id;
+    msg.base   = (uintptr_t)region->address;
+    msg.length = region->length;
+    msg.rights = region->rights;
     status     = xshm_local_link_send_fd(link, &msg, fd);
     if (fd != region->fd) {
         xshm_fdset_close(fd);
@@ -183,9 +167,7 @@ xshm_local_handle_map(xshm_local_link_t *link, const xshm_local_msg_t *request)
     if (region != NULL) {
         /* From here on its end must be told */
         region->shared = &link->local->super;
-        status         = xshm_local_region_give(link, request,
-                                                ucs_derived_of(region,
-                                                               xshm_local_region_t));
+        status         = xshm_local_region_give(link, request, region);
         sink->region_put(region);
     }
 
@@ -212,18 +194,24 @@ xshm_local_find_ask(xshm_local_link_t *link, const xshm_local_msg_t *msg)
     return NULL;
 }
 
+/* Neither file can be cut off below our feet: the one by its seals, the other
+ * because it is the device. Where the device has no such pages, they cannot be
+ * mapped. */
+static int xshm_local_region_check(int fd, size_t length)
+{
+    return xshm_gntalloc_is_device(fd) ||
+           xshm_local_memfd_check(fd, length, XSHM_LOCAL_SIZE_SEALS);
+}
+
 /* Fills all but the handle */
 static int xshm_local_view_map(const xshm_local_msg_t *msg, int fd,
                                xshm_region_info_t *info)
 {
-    int prot =
-            PROT_READ |
-            ((msg->rights & (XSHM_RIGHT_PUT | XSHM_RIGHT_ATOMIC)) ? PROT_WRITE :
-                                                                    0);
+    int prot = PROT_READ | (xshm_rights_write(msg->rights) ? PROT_WRITE : 0);
 
     if ((msg->length == 0) || (msg->rights & ~(unsigned)XSHM_RIGHT_ALL) ||
         (msg->base + msg->length < msg->base) ||
-        !xshm_local_memfd_check(fd, msg->length, XSHM_LOCAL_SIZE_SEALS)) {
+        !xshm_local_region_check(fd, msg->length)) {
         return 0;
     }
 

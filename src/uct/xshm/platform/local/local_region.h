@@ -10,7 +10,10 @@
 
 /**
  * Memory that is allocated to be mapped by peers: one memory file each, whose
- * descriptor is passed to who names a registration in it.
+ * descriptor is passed to who names a registration in it. Memory that is granted
+ * to another virtual machine is passed in the same way: its file is the device
+ * by which it was granted (gntalloc.h), and the file's only pages, which begin
+ * at its start, are that memory.
  */
 
 /** A peer's region that is mapped here */
@@ -23,8 +26,9 @@ typedef struct xshm_local_view {
 
 
 /** See xshm_platform_ops_t::region_alloc */
-ucs_status_t xshm_local_region_alloc(size_t length, void *address, int is_fixed,
-                                     xshm_region_t **region_p);
+ucs_status_t xshm_local_region_alloc(xshm_platform_t          *platform,
+                                     const xshm_region_spec_t *spec,
+                                     xshm_region_t           **region_p);
 
 /** See xshm_platform_ops_t::region_free */
 void xshm_local_region_free(xshm_region_t *region);

@@ -4,13 +4,15 @@
  */
 
 #include "xen.h"
+#include "xen_region.h"
+#include "xen_view.h"
 #include "xen_wake.h"
 #include "../fdset.h"
+#include "../gntalloc.h"
 
 #include <ucs/debug/log.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +23,6 @@
 
 
 #define XSHM_XEN_HYPERVISOR_FILE "/sys/hypervisor/type"
-#define XSHM_XEN_GNTALLOC        "/dev/xen/gntalloc"
 
 /* Events of xenstore that are handled before others get a turn */
 #define XSHM_XEN_MAX_EVENTS 64
@@ -37,7 +38,7 @@
 static const struct {
     const char *path;
     const char *module;
-} xshm_xen_devices[] = {{XSHM_XEN_GNTALLOC, "xen-gntalloc"},
+} xshm_xen_devices[] = {{XSHM_GNTALLOC_PATH, "xen-gntalloc"},
                         {"/dev/xen/gntdev", "xen-gntdev"},
                         {"/dev/xen/evtchn", "xen-evtchn"},
                         {"/dev/xen/xenbus", NULL}};
@@ -160,12 +161,11 @@ static ucs_status_t xshm_xen_open_fds(xshm_xen_t *xen)
     }
 
     xshm_fdset_add(xen->kick_fd);
-    xen->gntalloc_fd = open(XSHM_XEN_GNTALLOC, O_RDWR | O_CLOEXEC);
+    xen->gntalloc_fd = xshm_gntalloc_open();
     if (xen->gntalloc_fd < 0) {
         goto err_close_kick;
     }
 
-    xshm_fdset_add(xen->gntalloc_fd);
     /* It would write a line for each page that a peer offers and has not
      * granted; we write our own, and not without end */
     xen->logger =
@@ -267,6 +267,7 @@ xshm_xen_new(uint64_t process, const xshm_platform_sink_t *sink)
     xen->super.ops     = &xshm_xen_ops;
     xen->super.sink    = sink;
     xen->super.process = process;
+    xen->connected     = XSHM_DOMAIN_SAME;
     ucs_list_head_init(&xen->domains);
     ucs_list_head_init(&xen->refusals);
     ucs_list_head_init(&xen->bells);
@@ -303,6 +304,7 @@ static ucs_status_t xshm_xen_open(uint64_t                    process,
         goto err_close_fds;
     }
 
+    xshm_xen_region_attach(xen);
     *platform_p = &xen->super;
     return UCS_OK;
 
@@ -328,6 +330,7 @@ static void xshm_xen_close(xshm_platform_t *platform)
 {
     xshm_xen_t *xen = (xshm_xen_t *)platform;
 
+    xshm_xen_region_attach(NULL);
     xshm_xen_end_all(xen);
     xshm_xen_refusal_cleanup(xen);
     xshm_xen_store_close(&xen->store);
@@ -359,6 +362,7 @@ static void xshm_xen_handle_resume(xshm_xen_t *xen)
               xshm_xen_domid(xen));
     ++xen->epoch;
     xshm_xen_mem_orphan(xen);
+    xshm_xen_region_orphan();
     xshm_xen_end_all(xen);
     xshm_xen_forget_lookups(xen, UINT32_MAX);
 }
@@ -395,7 +399,7 @@ static void xshm_xen_handle_identity(xshm_xen_t *xen, uint32_t domid)
 {
     xshm_xen_domain_t *domain = xshm_xen_domain_find(xen, domid);
 
-    if ((domain != NULL) && !ucs_list_is_empty(&domain->conns)) {
+    if ((domain != NULL) && xshm_xen_domain_is_used(domain)) {
         xshm_xen_domain_check(xen, domain);
     }
 }
@@ -471,6 +475,7 @@ const xshm_platform_ops_t xshm_xen_ops = {
         .get_dev_addr  = xshm_xen_get_dev_addr,
         .is_reachable  = xshm_xen_is_reachable,
         .domain        = xshm_xen_domain,
+        .own_domain    = xshm_xen_own_domain,
         .event_fd      = xshm_xen_event_fd,
         .dispatch      = xshm_xen_dispatch,
         .mem_check     = xshm_xen_mem_check,
@@ -488,4 +493,8 @@ const xshm_platform_ops_t xshm_xen_ops = {
         .wake_close    = xshm_xen_wake_close,
         .wake_attach   = xshm_xen_wake_attach,
         .notify        = xshm_xen_notify,
+        .region_alloc  = xshm_xen_region_alloc,
+        .region_free   = xshm_xen_region_free,
+        .region_ask    = xshm_xen_region_ask,
+        .region_unmap  = xshm_xen_region_unmap,
 };

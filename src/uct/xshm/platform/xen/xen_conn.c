@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
+#include "xen_region.h"
+#include "xen_view.h"
 #include "xen_wake.h"
 #include "../complain.h"
 
@@ -46,11 +48,8 @@
 #define XSHM_XEN_MAX_ALL_REFUSALS 128
 
 
-/* What one domain can make a process map: the channels of as many of its
- * processes, and a quarter of the mappings that Xen allows a PV guest by
- * default (1024 frames of 256 mappings, of which each page takes two) */
+/* Channels to one process that a domain can have: of as many of its processes */
 #define XSHM_XEN_MAX_CHANNELS 1024u
-#define XSHM_XEN_MAX_MAPPED   32768u /* pages */
 
 
 /* A node of ours that refuses a request, until that is removed */
@@ -130,6 +129,7 @@ xshm_xen_conn_new(xshm_xen_t *xen, uint32_t domid, int is_sender)
     conn->super.is_sender = is_sender;
     conn->domain          = domain;
     ucs_list_add_tail(&domain->conns, &conn->list);
+    xshm_xen_domain_note(xen);
     xen->next_scan = 0;
     return conn;
 }
@@ -148,6 +148,7 @@ static void xshm_xen_conn_end(xshm_xen_conn_t *conn)
 
     conn->state = XSHM_XEN_CONN_CLOSED;
     ucs_list_del(&conn->list);
+    xshm_xen_domain_note(xshm_xen_conn_xen(conn));
 }
 
 void xshm_xen_conn_report(xshm_xen_conn_t *conn, xshm_reason_t reason,
@@ -321,7 +322,7 @@ xshm_xen_scan_domain(xshm_xen_t *xen, xshm_xen_domain_t *domain, uint64_t now)
     xshm_xen_conn_t *conn, *tmp;
     int              wanted;
 
-    if (ucs_list_is_empty(&domain->conns)) {
+    if (!xshm_xen_domain_is_used(domain)) {
         return -1;
     }
 
@@ -337,7 +338,8 @@ xshm_xen_scan_domain(xshm_xen_t *xen, xshm_xen_domain_t *domain, uint64_t now)
         xshm_xen_answer_lookups(xen);
     }
 
-    return wait;
+    xshm_xen_view_scan(domain);
+    return ((wait < 0) || (wait > XSHM_XEN_SCAN_MS)) ? XSHM_XEN_SCAN_MS : wait;
 }
 
 static void xshm_xen_refused_free(xshm_xen_t *xen, xshm_xen_refused_t *refused)
@@ -369,7 +371,7 @@ int xshm_xen_scan(xshm_xen_t *xen)
     uint64_t           now  = xshm_xen_now_ms();
     int                wait = -1;
     xshm_xen_domain_t *domain;
-    int                wanted;
+    int                wanted, is_left;
 
     if (now < xen->next_scan) {
         return (int)(xen->next_scan - now);
@@ -382,8 +384,9 @@ int xshm_xen_scan(xshm_xen_t *xen)
     }
 
     xshm_xen_scan_refusals(xen, now);
-    if (((xshm_xen_mem_release(xen) != 0) || (xen->num_refusals > 0)) &&
-        (wait < 0)) {
+    is_left = (xshm_xen_mem_release(xen) != 0);
+    is_left = (xshm_xen_region_release() != 0) || is_left;
+    if ((is_left || (xen->num_refusals > 0)) && (wait < 0)) {
         wait = XSHM_XEN_SCAN_MS;
     }
 
@@ -483,7 +486,7 @@ xshm_xen_domain_may_offer(xshm_xen_t *xen, uint32_t domid, uint32_t num_pages)
 
     if ((domain == NULL) ||
         ((domain->num_offered < XSHM_XEN_MAX_CHANNELS) &&
-         (domain->num_mapped + num_pages <= XSHM_XEN_MAX_MAPPED))) {
+         xshm_xen_domain_may_map(domain, num_pages))) {
         return 1;
     }
 

@@ -3,7 +3,9 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-#include "xen_priv.h"
+#include "xen_grant.h"
+#include "xen_region.h"
+#include "xen_view.h"
 
 #include <ucs/debug/log.h>
 
@@ -19,6 +21,11 @@
 
 /* How often a domain is looked at for which there is no watch */
 #define XSHM_XEN_CHECK_MS 2000
+
+/* What one domain can make a process map: a quarter of the mappings that Xen
+ * allows a PV guest by default (1024 frames of 256 mappings, of which each page
+ * takes two) */
+#define XSHM_XEN_MAX_MAPPED 32768u /* pages */
 
 
 xshm_xen_domain_t *xshm_xen_domain_find(xshm_xen_t *xen, uint32_t domid)
@@ -51,8 +58,37 @@ xshm_xen_domain_t *xshm_xen_domain_get(xshm_xen_t *xen, uint32_t domid)
 
     domain->domid = domid;
     ucs_list_head_init(&domain->conns);
+    ucs_list_head_init(&domain->views);
     ucs_list_add_tail(&xen->domains, &domain->list);
     return domain;
+}
+
+int xshm_xen_domain_is_used(xshm_xen_domain_t *domain)
+{
+    return !ucs_list_is_empty(&domain->conns) ||
+           !ucs_list_is_empty(&domain->views);
+}
+
+int xshm_xen_domain_may_map(const xshm_xen_domain_t *domain, uint32_t num_pages)
+{
+    return (num_pages <= XSHM_XEN_MAX_MAPPED) &&
+           (domain->num_mapped <= XSHM_XEN_MAX_MAPPED - num_pages);
+}
+
+void xshm_xen_domain_note(xshm_xen_t *xen)
+{
+    int                only = XSHM_DOMAIN_SAME;
+    xshm_xen_domain_t *domain;
+
+    ucs_list_for_each(domain, &xen->domains, list) {
+        if (!ucs_list_is_empty(&domain->conns)) {
+            only = xshm_xen_domain_only(only, (int)domain->domid);
+        }
+    }
+
+    pthread_mutex_lock(&xen->lock);
+    xen->connected = only;
+    pthread_mutex_unlock(&xen->lock);
 }
 
 static void
@@ -68,6 +104,8 @@ void xshm_xen_domain_fail(xshm_xen_t *xen, xshm_xen_domain_t *domain)
     domain->identity[0] = '\0';
     domain->is_prepared = 0;
     xshm_xen_mem_doubt(xen, domain->domid);
+    xshm_xen_region_doubt(domain->domid);
+    xshm_xen_view_fail(domain);
     xshm_xen_forget_lookups(xen, domain->domid);
 
     ucs_list_for_each_safe(conn, tmp, &domain->conns, list) {

@@ -5,21 +5,17 @@
 
 #include "xen_wake.h"
 #include "../complain.h"
+#include "../gntalloc.h"
 
 #include <ucs/debug/log.h>
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <xen/gntalloc.h>
 
 /*
- * Pages are granted by gntalloc's own calls. The library would drop the handle
- * to them at once, and with it the way to have the first of several pages
- * changed by the kernel when this process dies.
- *
  * Who maps, unmaps first: pages that are freed while a peer has them mapped
  * are kept back by the kernel, which looks at ten of them a second. They wait
  * in a quarantine here until the peer's live byte is gone, up to a limit for
@@ -44,56 +40,9 @@
  * hundred that are about to be drained */
 #define XSHM_XEN_MEM_LINGER_MAX 4096
 
-/* Pages of a domain that are freed on its word: it may have them mapped */
-#define XSHM_XEN_MEM_MAX_UNPROVED 2048u
-
-/* How long pages wait in the pool, if they can be freed */
-#define XSHM_XEN_MEM_POOL_MS 1000
-
-#define XSHM_XEN_GNTALLOC_LIMIT "/sys/module/xen_gntalloc/parameters/limit"
-
-
 static size_t xshm_xen_mem_num_pages(const xshm_xen_mem_t *mem)
 {
     return (mem->super.data_size + XSHM_ABI_RETURN_SIZE) / XSHM_ABI_PAGE_SIZE;
-}
-
-/* Grant new pages. @a grefs_p is to be freed. */
-static ucs_status_t xshm_xen_grant(xshm_xen_t *xen, uint32_t domid,
-                                   uint16_t flags, uint32_t count,
-                                   uint64_t *index_p, uint32_t **grefs_p)
-{
-    struct ioctl_gntalloc_alloc_gref *op;
-    uint32_t                         *grefs;
-
-    op = calloc(1, sizeof(*op) + (count * sizeof(*grefs)));
-    if (op == NULL) {
-        return UCS_ERR_NO_MEMORY;
-    }
-
-    op->domid = (uint16_t)domid;
-    op->flags = flags;
-    op->count = count;
-    if (ioctl(xen->gntalloc_fd, IOCTL_GNTALLOC_ALLOC_GREF, op) != 0) {
-        free(op);
-        return UCS_ERR_NO_RESOURCE;
-    }
-
-    /* What is handed out is the start of the same memory */
-    *index_p = op->index;
-    grefs    = (uint32_t *)op;
-    memmove(grefs, op->gref_ids, count * sizeof(*grefs));
-    *grefs_p = grefs;
-    return UCS_OK;
-}
-
-static void xshm_xen_ungrant(xshm_xen_t *xen, uint64_t index, uint32_t count)
-{
-    struct ioctl_gntalloc_dealloc_gref op = {.index = index, .count = count};
-
-    if (ioctl(xen->gntalloc_fd, IOCTL_GNTALLOC_DEALLOC_GREF, &op) != 0) {
-        ucs_warn("xshm: cannot free %u granted pages: %m", count);
-    }
 }
 
 /* A child has neither use for the pages, nor may it keep them from being
@@ -113,13 +62,9 @@ static void *xshm_xen_mmap(int fd, uint64_t index, size_t size, int prot)
 /* When this process dies, the kernel clears the byte that says it lives */
 static int xshm_xen_mem_set_notify(xshm_xen_mem_t *mem)
 {
-    struct ioctl_gntalloc_unmap_notify op = {.index = mem->data_index +
-                                                      offsetof(xshm_abi_data_t,
-                                                               live),
-                                             .action = UNMAP_NOTIFY_CLEAR_BYTE};
-
-    return ioctl(mem->xen->gntalloc_fd, IOCTL_GNTALLOC_SET_UNMAP_NOTIFY, &op) ==
-           0;
+    return xshm_gntalloc_clear_at_end(mem->xen->gntalloc_fd,
+                                      mem->data_index +
+                                              offsetof(xshm_abi_data_t, live));
 }
 
 static ucs_status_t xshm_xen_mem_grant_return(xshm_xen_mem_t *mem)
@@ -128,7 +73,7 @@ static ucs_status_t xshm_xen_mem_grant_return(xshm_xen_mem_t *mem)
     uint32_t        *grefs;
     ucs_status_t     status;
 
-    status = xshm_xen_grant(mem->xen, mem->domid, GNTALLOC_FLAG_WRITABLE, 1,
+    status = xshm_gntalloc_grant(mem->xen->gntalloc_fd, mem->domid, GNTALLOC_FLAG_WRITABLE, 1,
                             &mem->ret_index, &grefs);
     if (status != UCS_OK) {
         return status;
@@ -139,7 +84,7 @@ static ucs_status_t xshm_xen_mem_grant_return(xshm_xen_mem_t *mem)
     mem->super.ret = xshm_xen_mmap(mem->xen->gntalloc_fd, mem->ret_index,
                                    XSHM_ABI_RETURN_SIZE, PROT_READ);
     if (mem->super.ret == NULL) {
-        xshm_xen_ungrant(mem->xen, mem->ret_index, 1);
+        xshm_gntalloc_ungrant(mem->xen->gntalloc_fd, mem->ret_index, 1);
         return UCS_ERR_NO_MEMORY;
     }
 
@@ -163,7 +108,7 @@ static ucs_status_t xshm_xen_mem_grant(xshm_xen_mem_t *mem)
     ucs_status_t status;
     uint32_t    *grefs;
 
-    status = xshm_xen_grant(mem->xen, mem->domid, 0, num_pages,
+    status = xshm_gntalloc_grant(mem->xen->gntalloc_fd, mem->domid, 0, num_pages,
                             &mem->data_index, &grefs);
     if (status != UCS_OK) {
         return status;
@@ -190,23 +135,9 @@ static ucs_status_t xshm_xen_mem_grant(xshm_xen_mem_t *mem)
 err_unmap:
     munmap(mem->super.data, mem->super.data_size);
 err_ungrant:
-    xshm_xen_ungrant(mem->xen, mem->data_index, num_pages);
+    xshm_gntalloc_ungrant(mem->xen->gntalloc_fd, mem->data_index, num_pages);
     free(grefs);
     return status;
-}
-
-static long xshm_xen_gntalloc_limit(void)
-{
-    char  text[32] = "";
-    FILE *file     = fopen(XSHM_XEN_GNTALLOC_LIMIT, "re");
-
-    if (file == NULL) {
-        return -1;
-    }
-
-    (void)!fgets(text, sizeof(text), file);
-    fclose(file);
-    return strtol(text, NULL, 10);
 }
 
 /* Once until it works again: UCX asks many times */
@@ -229,8 +160,8 @@ static void xshm_xen_mem_complain(const xshm_xen_mem_t *mem, int error)
               "virtual machine together may grant %ld (echo NUMBER > %s "
               "raises it), within its grant table (max_grant_frames of its "
               "configuration)",
-              num_pages, mem->domid, xshm_xen_gntalloc_limit(),
-              XSHM_XEN_GNTALLOC_LIMIT);
+              num_pages, mem->domid, xshm_gntalloc_limit(),
+              XSHM_GNTALLOC_LIMIT_PATH);
 }
 
 /* Under the lock */
@@ -416,8 +347,8 @@ static void xshm_xen_mem_free_granted(xshm_xen_mem_t *mem)
 {
     munmap(mem->super.ret, XSHM_ABI_RETURN_SIZE);
     munmap(mem->super.data, mem->super.data_size);
-    xshm_xen_ungrant(mem->xen, mem->ret_index, 1);
-    xshm_xen_ungrant(mem->xen, mem->data_index,
+    xshm_gntalloc_ungrant(mem->xen->gntalloc_fd, mem->ret_index, 1);
+    xshm_gntalloc_ungrant(mem->xen->gntalloc_fd, mem->data_index,
                      (uint32_t)(mem->super.data_size / XSHM_ABI_PAGE_SIZE));
     free(mem);
 }

@@ -56,6 +56,8 @@ typedef struct xshm_xen {
     ucs_list_link_t     pool;      /**< Memory for the next channel to a peer */
     ucs_list_link_t     lingering; /**< Memory of channels that this side has
                                         closed, and the peer has not */
+    int                 connected; /**< The only domain with which there are
+                                        channels: see xshm_xen_domain_only() */
 } xshm_xen_t;
 
 
@@ -67,10 +69,11 @@ typedef struct xshm_xen_domain {
     int             is_prepared;  /**< The folder for requests to it is there */
     uint64_t        next_check;   /**< Else: when to look, milliseconds */
     unsigned        num_offered;  /**< Channels that it sends by */
-    uint32_t        num_mapped;   /**< Pages of them */
+    uint32_t        num_mapped;   /**< Pages of them, and of views */
     uint32_t        num_unproved; /**< Pages that were freed on its word */
     unsigned        num_ports; /**< Event channels that it made us allocate */
     ucs_list_link_t conns;
+    ucs_list_link_t views;        /**< Memory of it: see xen_view.c */
     char            identity[XSHM_XEN_VALUE_MAX]; /**< Or empty */
 } xshm_xen_domain_t;
 
@@ -121,6 +124,13 @@ typedef struct xshm_xen_conn {
     uint32_t              seen_wants; /**< The same */
     char                  name[XSHM_XEN_NAME_MAX];
 } xshm_xen_conn_t;
+
+
+/** Pages of a domain that are freed on its word: it may have them mapped */
+#define XSHM_XEN_MEM_MAX_UNPROVED 2048u
+
+/** How long pages wait to be used again, if they can be freed, milliseconds */
+#define XSHM_XEN_MEM_POOL_MS 1000
 
 
 /** Time in milliseconds, of a clock that only goes forward */
@@ -198,8 +208,21 @@ void xshm_xen_forget_lookups(xshm_xen_t *xen, uint32_t domid);
 /** Free all lookups (at the end) */
 void xshm_xen_reach_cleanup(xshm_xen_t *xen);
 
-/** Own domain id */
+/** Own domain id (service thread) */
 uint32_t xshm_xen_domid(const xshm_xen_t *xen);
+
+/** See xshm_platform_ops_t::own_domain */
+int xshm_xen_own_domain(const xshm_platform_t *platform);
+
+/**
+ * The only other machine that can map what this process allocates now.
+ *
+ * @param [in] platform  NULL: not open, nobody is known.
+ * @param [in] allowed   The only one that is allowed, or XSHM_DOMAIN_SAME.
+ *
+ * @return Negative: none, or more than one.
+ */
+int xshm_xen_region_domain(xshm_platform_t *platform, int allowed);
 
 
 /* Other machines: xen_domain.c */
@@ -209,6 +232,16 @@ xshm_xen_domain_t *xshm_xen_domain_get(xshm_xen_t *xen, uint32_t domid);
 
 /** Find a domain that was noted, or NULL */
 xshm_xen_domain_t *xshm_xen_domain_find(xshm_xen_t *xen, uint32_t domid);
+
+/** Is there anything that would end with it? */
+int xshm_xen_domain_is_used(xshm_xen_domain_t *domain);
+
+/** May so many more of its pages be mapped? */
+int
+xshm_xen_domain_may_map(const xshm_xen_domain_t *domain, uint32_t num_pages);
+
+/** Note with whom there are channels now, for who allocates memory */
+void xshm_xen_domain_note(xshm_xen_t *xen);
 
 /** Is it still there, and the same machine? If not, its channels end. */
 void xshm_xen_domain_check(xshm_xen_t *xen, xshm_xen_domain_t *domain);

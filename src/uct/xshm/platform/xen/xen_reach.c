@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
+#include "xen_grant.h"
 #include "xen_priv.h"
 #include "../bootid.h"
 #include "../complain.h"
@@ -240,6 +241,45 @@ int xshm_xen_is_reachable(const xshm_platform_t *platform, const void *dev_addr)
     }
     pthread_mutex_unlock(&xen->lock);
     return is_reachable;
+}
+
+int xshm_xen_own_domain(const xshm_platform_t *platform)
+{
+    xshm_xen_dev_addr_t addr;
+
+    xshm_xen_get_dev_addr(platform, &addr);
+    return addr.domid;
+}
+
+/* Of machines that this process was asked to talk to, or that talk to it */
+static int xshm_xen_known_domain(xshm_xen_t *xen)
+{
+    xshm_xen_lookup_t *lookup;
+    int                only;
+
+    pthread_mutex_lock(&xen->lock);
+    only = xen->connected;
+    ucs_list_for_each(lookup, &xen->lookups, list) {
+        if (lookup->state == XSHM_XEN_LOOKUP_YES) {
+            only = xshm_xen_domain_only(only, lookup->addr.domid);
+        }
+    }
+    pthread_mutex_unlock(&xen->lock);
+    return only;
+}
+
+int xshm_xen_region_domain(xshm_platform_t *platform, int allowed)
+{
+    if (platform == NULL) {
+        return allowed;
+    }
+
+    if (allowed == XSHM_DOMAIN_SAME) {
+        return xshm_xen_known_domain((xshm_xen_t *)platform);
+    }
+
+    return (allowed == xshm_xen_own_domain(platform)) ? XSHM_DOMAIN_SAME :
+                                                        allowed;
 }
 
 static int xshm_xen_is_on_host(xshm_xen_t *xen, const xshm_xen_dev_addr_t *addr)
