@@ -40,6 +40,15 @@
  *                            packed key
  *   intact                   "ok 1" if that holds what it held, else "ok 0"
  *   forget                   end the registration
+ *   alloc SIZE               allocate memory that peers may map, with all rights;
+ *                            "ok ADDRESS KEY"
+ *   word OFFSET              "ok VALUE", 64 bits of it
+ *   free                     it
+ *   key KEY                  unpack a key; "ok", also if it is never of use
+ *   put NAME ADDRESS VALUE   write a word by that key, and flush
+ *   puts NAME ADDRESS SECONDS   the same over and over, without flush, until the
+ *                            time is over or it fails
+ *   release-key              be done with it
  *   exit                     without closing anything
  *   exec                     another program, which waits
  *   fork                     a child, which waits and has closed its standard
@@ -451,27 +460,32 @@ static void agent_shell(char *arguments)
     printf("\n");
 }
 
-static void agent_memory(char *arguments)
+static void agent_print_key(uct_mem_h memh)
 {
     uint8_t       key[AGENT_KEY_MAX];
     uct_md_attr_t attr;
     size_t        i;
 
-    agent.memory_size = strtoul(arguments, NULL, 0);
-    agent.memory      = malloc(agent.memory_size);
-    utest_fill(agent.memory, agent.memory_size, AGENT_MEMORY_SEED);
     utest_check(uct_md_query(agent.context.md, &attr), "uct_md_query");
-    utest_check(uct_md_mem_reg(agent.context.md, agent.memory,
-                               agent.memory_size, UCT_MD_MEM_ACCESS_ALL,
-                               &agent.memh),
-                "uct_md_mem_reg");
-    utest_check(uct_md_mkey_pack(agent.context.md, agent.memh, key),
+    utest_check(uct_md_mkey_pack(agent.context.md, memh, key),
                 "uct_md_mkey_pack");
-    printf("ok ");
     for (i = 0; i < attr.rkey_packed_size; ++i) {
         printf("%02x", key[i]);
     }
     printf("\n");
+}
+
+static void agent_memory(char *arguments)
+{
+    agent.memory_size = strtoul(arguments, NULL, 0);
+    agent.memory      = malloc(agent.memory_size);
+    utest_fill(agent.memory, agent.memory_size, AGENT_MEMORY_SEED);
+    utest_check(uct_md_mem_reg(agent.context.md, agent.memory,
+                               agent.memory_size, UCT_MD_MEM_ACCESS_ALL,
+                               &agent.memh),
+                "uct_md_mem_reg");
+    printf("ok ");
+    agent_print_key(agent.memh);
 }
 
 static void agent_intact(char *arguments)
@@ -483,6 +497,86 @@ static void agent_intact(char *arguments)
 static void agent_forget(char *arguments)
 {
     agent_answer(uct_md_mem_dereg(agent.context.md, agent.memh));
+}
+
+static void agent_alloc(char *arguments)
+{
+    uct_alloc_method_t     method = UCT_ALLOC_METHOD_MD;
+    uct_mem_alloc_params_t params = {
+            .field_mask = UCT_MEM_ALLOC_PARAM_FIELD_FLAGS |
+                          UCT_MEM_ALLOC_PARAM_FIELD_MEM_TYPE |
+                          UCT_MEM_ALLOC_PARAM_FIELD_MDS,
+            .flags    = UCT_MD_MEM_ACCESS_ALL,
+            .mem_type = UCS_MEMORY_TYPE_HOST,
+            .mds      = {.mds = &agent.context.md, .count = 1}};
+
+    utest_check(uct_mem_alloc(strtoul(arguments, NULL, 0), &method, 1, &params,
+                              &agent.window),
+                "uct_mem_alloc");
+    printf("ok %lu ", (unsigned long)(uintptr_t)agent.window.address);
+    agent_print_key(agent.window.memh);
+}
+
+static void agent_word(char *arguments)
+{
+    const volatile uint64_t *word =
+            (const volatile uint64_t *)((char *)agent.window.address +
+                                        strtoul(arguments, NULL, 0));
+
+    printf("ok %lu\n", (unsigned long)*word);
+}
+
+static void agent_free(char *arguments)
+{
+    agent_answer(uct_mem_free(&agent.window));
+}
+
+static void agent_key(char *arguments)
+{
+    uint8_t key[AGENT_KEY_MAX];
+    size_t  i;
+
+    for (i = 0; (i < sizeof(key)) &&
+                (sscanf(arguments + (2 * i), "%2hhx", &key[i]) == 1);
+         ++i) {
+    }
+    agent_answer(uct_rkey_unpack(agent.context.component, key, &agent.rkey));
+}
+
+static void agent_release_key(char *arguments)
+{
+    agent_answer(uct_rkey_release(agent.context.component, &agent.rkey));
+}
+
+static void agent_put(char *arguments)
+{
+    agent_ep_t  *ep       = agent_find(strsep(&arguments, " "));
+    uint64_t     address  = strtoul(strsep(&arguments, " "), NULL, 0);
+    double       deadline = utest_now() + AGENT_PATIENCE;
+    ucs_status_t status;
+
+    status = utest_put(&agent.ifaces[0], ep->ep, address, agent.rkey.rkey,
+                       strtoul(arguments, NULL, 0), deadline);
+    if (status == UCS_OK) {
+        status = utest_flush(&agent.ifaces[0], ep->ep, deadline);
+    }
+    agent_answer(status);
+}
+
+static void agent_puts(char *arguments)
+{
+    agent_ep_t  *ep      = agent_find(strsep(&arguments, " "));
+    uint64_t     address = strtoul(strsep(&arguments, " "), NULL, 0);
+    double       end     = utest_now() + atof(arguments);
+    uint64_t     count   = 0;
+    ucs_status_t status  = UCS_OK;
+
+    while ((status == UCS_OK) && (utest_now() < end)) {
+        status = utest_put(&agent.ifaces[0], ep->ep, address, agent.rkey.rkey,
+                           ++count, end);
+        agent_progress();
+    }
+    printf("ok %lu %s\n", (unsigned long)count, ucs_status_string(status));
 }
 
 static const struct {
@@ -515,6 +609,13 @@ static const struct {
                       {"memory", agent_memory},
                       {"intact", agent_intact},
                       {"forget", agent_forget},
+                      {"alloc", agent_alloc},
+                      {"word", agent_word},
+                      {"free", agent_free},
+                      {"key", agent_key},
+                      {"put", agent_put},
+                      {"puts", agent_puts},
+                      {"release-key", agent_release_key},
                       {"exit", agent_exit},
                       {"exec", agent_exec},
                       {"fork", agent_fork}};

@@ -23,19 +23,21 @@ typedef struct {
 } agent_ep_t;
 
 typedef struct {
-    utest_context_t context;
-    utest_iface_t   ifaces[AGENT_MAX_IFACES];
-    unsigned        num_ifaces;
-    agent_ep_t      eps[AGENT_MAX_EPS];
-    unsigned        num_eps;
-    uint64_t        received;
-    uint64_t        bad;
-    unsigned        failed;
-    int             is_stopped;
-    int             gntalloc; /* That has eaten, or -1 */
-    void           *memory;
-    size_t          memory_size;
-    uct_mem_h       memh;
+    utest_context_t        context;
+    utest_iface_t          ifaces[AGENT_MAX_IFACES];
+    unsigned               num_ifaces;
+    agent_ep_t             eps[AGENT_MAX_EPS];
+    unsigned               num_eps;
+    uint64_t               received;
+    uint64_t               bad;
+    unsigned               failed;
+    int                    is_stopped;
+    int                    gntalloc; /* That has eaten, or -1 */
+    void                  *memory;
+    size_t                 memory_size;
+    uct_mem_h              memh;
+    uct_allocated_memory_t window;
+    uct_rkey_bundle_t      rkey;
 } agent_t;
 
 extern agent_t agent;

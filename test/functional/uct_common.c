@@ -120,6 +120,7 @@ void utest_context_open(utest_context_t *context, const char *tl_name,
     utest_check(uct_query_components(&components, &count),
                 "uct_query_components");
     for (i = 0; (context->md == NULL) && (i < count); ++i) {
+        context->component = components[i];
         context->md = utest_component_find(components[i], tl_name, dev_name);
         context->component = components[i];
     }
@@ -338,6 +339,21 @@ ucs_status_t utest_send(utest_iface_t *iface, uct_ep_h ep, uint8_t id,
         uct_worker_progress(iface->context->worker);
     } while (utest_now() < deadline);
     return UCS_ERR_TIMED_OUT;
+}
+
+ucs_status_t utest_put(utest_iface_t *iface, uct_ep_h ep, uint64_t address,
+                       uct_rkey_t rkey, uint64_t value, double deadline)
+{
+    ucs_status_t status;
+
+    while ((status = uct_ep_put_short(ep, &value, sizeof(value), address,
+                                      rkey)) == UCS_ERR_NO_RESOURCE) {
+        uct_worker_progress(iface->context->worker);
+        if (utest_now() > deadline) {
+            return UCS_ERR_TIMED_OUT;
+        }
+    }
+    return status;
 }
 
 ucs_status_t utest_flush(utest_iface_t *iface, uct_ep_h ep, double deadline)

@@ -108,6 +108,13 @@ ucs_status_t utest_send(utest_iface_t *iface, uct_ep_h ep, uint8_t id,
                         utest_mode_t mode, uint64_t header, const void *data,
                         size_t length, double deadline);
 
+/**
+ * Write a word of a peer's memory, with progress until it could be sent or
+ * @a deadline has passed.
+ */
+ucs_status_t utest_put(utest_iface_t *iface, uct_ep_h ep, uint64_t address,
+                       uct_rkey_t rkey, uint64_t value, double deadline);
+
 /** Flush an endpoint, with progress until it is done or @a deadline. */
 ucs_status_t utest_flush(utest_iface_t *iface, uct_ep_h ep, double deadline);
 

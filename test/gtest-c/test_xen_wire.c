@@ -297,6 +297,23 @@ static void test_allowed_domains(void **state)
     assert_true(xshm_allow_has(&allow, XSHM_DOMAIN_SAME));
 }
 
+/* Only what is surely one: allocated memory is granted to it */
+static void test_only_allowed_domain(void **state)
+{
+    xshm_allow_t allow;
+
+    (void)state;
+
+    test_allow("7", UCS_OK, &allow);
+    assert_int_equal(xshm_allow_only(&allow), 7);
+    test_allow("7,8", UCS_OK, &allow);
+    assert_int_equal(xshm_allow_only(&allow), XSHM_DOMAIN_SAME);
+    test_allow("^7", UCS_OK, &allow);
+    assert_int_equal(xshm_allow_only(&allow), XSHM_DOMAIN_SAME);
+    test_allow("all", UCS_OK, &allow);
+    assert_int_equal(xshm_allow_only(&allow), XSHM_DOMAIN_SAME);
+}
+
 static void test_what_is_no_domain(void **state)
 {
     xshm_allow_t allow;
@@ -330,6 +347,7 @@ int main(void)
             cmocka_unit_test(test_damaged_requests),
             cmocka_unit_test(test_refusals_survive),
             cmocka_unit_test(test_allowed_domains),
+            cmocka_unit_test(test_only_allowed_domain),
             cmocka_unit_test(test_what_is_no_domain)};
 
     return cmocka_run_group_tests_name("xen_wire", tests, NULL, NULL);

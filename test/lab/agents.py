@@ -147,9 +147,10 @@ class Lab:
         return [XENLAB, 'exec', '--timeout', str(AGENT_LIFE), '--user', user,
                 guest, '--', *command]
 
-    def start(self, number, settings=()):
+    def start(self, number, settings=(), device=None):
         """Start an agent in a guest, counted from 0."""
-        agent = Agent(self, self.guests[number], self.device, settings=settings)
+        agent = Agent(self, self.guests[number], device or self.device,
+                      settings=settings)
         self.agents.append(agent)
         return agent
 

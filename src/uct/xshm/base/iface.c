@@ -858,9 +858,9 @@ xshm_iface_check_params(uct_worker_h worker, const uct_iface_params_t *params)
     return UCS_OK;
 }
 
-static ucs_status_t
-xshm_iface_open_mailbox(xshm_iface_t *iface, const char *dev_name,
-                        const xshm_allow_t *allow)
+static ucs_status_t xshm_iface_open_mailbox(xshm_iface_t       *iface,
+                                            const char         *dev_name,
+                                            const xshm_allow_t *allow)
 {
     const xshm_platform_ops_t *ops = xshm_platform_find(dev_name);
     xshm_platform_t           *platform;

@@ -79,8 +79,8 @@ static int xshm_md_can_alloc(void)
     return 0;
 }
 
-static ucs_status_t xshm_md_alloc_by(int is_foreign, xshm_region_spec_t *spec,
-                                     xshm_reg_t **reg_p)
+static ucs_status_t
+xshm_md_alloc_by(int is_foreign, xshm_region_spec_t *spec, xshm_reg_t **reg_p)
 {
     ucs_status_t status = UCS_ERR_UNSUPPORTED;
     int          i;
@@ -97,8 +97,7 @@ static ucs_status_t xshm_md_alloc_by(int is_foreign, xshm_region_spec_t *spec,
 
 /* What peers in another virtual machine can map, those in this one can map,
  * too; and not the other way round */
-static ucs_status_t
-xshm_md_alloc(xshm_region_spec_t *spec, xshm_reg_t **reg_p)
+static ucs_status_t xshm_md_alloc(xshm_region_spec_t *spec, xshm_reg_t **reg_p)
 {
     ucs_status_t status = xshm_md_alloc_by(1, spec, reg_p);
 

@@ -27,9 +27,9 @@ int xshm_key_is_valid(const xshm_abi_key_t *key)
  * here, or was granted to this machine. */
 static int xshm_key_is_near(const xshm_abi_key_t *key)
 {
-    int      own    = xshm_service_domain();
-    uint16_t domain = (own == XSHM_DOMAIN_SAME) ? XSHM_ABI_NO_DOMAIN :
-                                                  (uint16_t)own;
+    int      own = xshm_service_domain();
+    uint16_t domain =
+            (own == XSHM_DOMAIN_SAME) ? XSHM_ABI_NO_DOMAIN : (uint16_t)own;
 
     return (key->region != 0) &&
            ((key->owner == domain) ||

@@ -409,7 +409,8 @@ void xshm_reg_remove(xshm_reg_t *reg)
 }
 
 /* Whom it is granted to can end at any time, by that machine's end */
-static void xshm_reg_key_region(const xshm_region_t *region, xshm_abi_key_t *key)
+static void
+xshm_reg_key_region(const xshm_region_t *region, xshm_abi_key_t *key)
 {
     key->region  = region->id;
     key->gref    = region->gref;

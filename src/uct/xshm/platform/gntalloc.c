@@ -33,9 +33,9 @@ int xshm_gntalloc_is_device(int fd)
            (st.st_rdev == device.st_rdev);
 }
 
-ucs_status_t
-xshm_gntalloc_grant(int fd, uint32_t domid, uint16_t flags, uint32_t count,
-                    uint64_t *index_p, uint32_t **grefs_p)
+ucs_status_t xshm_gntalloc_grant(int fd, uint32_t domid, uint16_t flags,
+                                 uint32_t count, uint64_t *index_p,
+                                 uint32_t **grefs_p)
 {
     struct ioctl_gntalloc_alloc_gref *op;
     uint32_t                         *grefs;

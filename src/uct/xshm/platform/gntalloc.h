@@ -44,9 +44,9 @@ int xshm_gntalloc_is_device(int fd);
  *
  * @return UCS_ERR_NO_RESOURCE, with errno.
  */
-ucs_status_t
-xshm_gntalloc_grant(int fd, uint32_t domid, uint16_t flags, uint32_t count,
-                    uint64_t *index_p, uint32_t **grefs_p);
+ucs_status_t xshm_gntalloc_grant(int fd, uint32_t domid, uint16_t flags,
+                                 uint32_t count, uint64_t *index_p,
+                                 uint32_t **grefs_p);
 
 /** Free pages. They stay as long as they are mapped here. */
 void xshm_gntalloc_ungrant(int fd, uint64_t index, uint32_t count);

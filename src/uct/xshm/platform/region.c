@@ -18,8 +18,8 @@ ucs_status_t
 xshm_region_map(xshm_region_t *region, const xshm_region_spec_t *spec)
 {
     int   flags = MAP_SHARED | (spec->is_fixed ? MAP_FIXED_NOREPLACE : 0);
-    void *ptr   = mmap(spec->address, spec->length, PROT_READ | PROT_WRITE,
-                       flags, region->fd, 0);
+    void *ptr = mmap(spec->address, spec->length, PROT_READ | PROT_WRITE, flags,
+                     region->fd, 0);
 
     if (ptr == MAP_FAILED) {
         ucs_debug("xshm: cannot map %zu bytes at %p%s: %m", spec->length,

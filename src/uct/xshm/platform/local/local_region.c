@@ -124,8 +124,8 @@ static int xshm_local_region_open(const xshm_region_t *region)
     return (fd < 0) ? fd : xshm_fdset_add(fd);
 }
 
-static ucs_status_t xshm_local_region_give(xshm_local_link_t         *link,
-                                           const xshm_local_msg_t    *request,
+static ucs_status_t xshm_local_region_give(xshm_local_link_t      *link,
+                                           const xshm_local_msg_t *request,
                                            const xshm_region_t    *region)
 {
     xshm_local_msg_t msg;

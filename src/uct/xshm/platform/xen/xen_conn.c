@@ -484,9 +484,8 @@ xshm_xen_domain_may_offer(xshm_xen_t *xen, uint32_t domid, uint32_t num_pages)
 {
     const xshm_xen_domain_t *domain = xshm_xen_domain_find(xen, domid);
 
-    if ((domain == NULL) ||
-        ((domain->num_offered < XSHM_XEN_MAX_CHANNELS) &&
-         xshm_xen_domain_may_map(domain, num_pages))) {
+    if ((domain == NULL) || ((domain->num_offered < XSHM_XEN_MAX_CHANNELS) &&
+                             xshm_xen_domain_may_map(domain, num_pages))) {
         return 1;
     }
 

@@ -73,8 +73,9 @@ static ucs_status_t xshm_xen_mem_grant_return(xshm_xen_mem_t *mem)
     uint32_t        *grefs;
     ucs_status_t     status;
 
-    status = xshm_gntalloc_grant(mem->xen->gntalloc_fd, mem->domid, GNTALLOC_FLAG_WRITABLE, 1,
-                            &mem->ret_index, &grefs);
+    status = xshm_gntalloc_grant(mem->xen->gntalloc_fd, mem->domid,
+                                 GNTALLOC_FLAG_WRITABLE, 1, &mem->ret_index,
+                                 &grefs);
     if (status != UCS_OK) {
         return status;
     }
@@ -108,8 +109,8 @@ static ucs_status_t xshm_xen_mem_grant(xshm_xen_mem_t *mem)
     ucs_status_t status;
     uint32_t    *grefs;
 
-    status = xshm_gntalloc_grant(mem->xen->gntalloc_fd, mem->domid, 0, num_pages,
-                            &mem->data_index, &grefs);
+    status = xshm_gntalloc_grant(mem->xen->gntalloc_fd, mem->domid, 0,
+                                 num_pages, &mem->data_index, &grefs);
     if (status != UCS_OK) {
         return status;
     }
@@ -349,7 +350,8 @@ static void xshm_xen_mem_free_granted(xshm_xen_mem_t *mem)
     munmap(mem->super.data, mem->super.data_size);
     xshm_gntalloc_ungrant(mem->xen->gntalloc_fd, mem->ret_index, 1);
     xshm_gntalloc_ungrant(mem->xen->gntalloc_fd, mem->data_index,
-                     (uint32_t)(mem->super.data_size / XSHM_ABI_PAGE_SIZE));
+                          (uint32_t)(mem->super.data_size /
+                                     XSHM_ABI_PAGE_SIZE));
     free(mem);
 }
 

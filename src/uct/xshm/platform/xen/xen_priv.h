@@ -73,7 +73,7 @@ typedef struct xshm_xen_domain {
     uint32_t        num_unproved; /**< Pages that were freed on its word */
     unsigned        num_ports; /**< Event channels that it made us allocate */
     ucs_list_link_t conns;
-    ucs_list_link_t views;        /**< Memory of it: see xen_view.c */
+    ucs_list_link_t views; /**< Memory of it: see xen_view.c */
     char            identity[XSHM_XEN_VALUE_MAX]; /**< Or empty */
 } xshm_xen_domain_t;
 
@@ -237,8 +237,8 @@ xshm_xen_domain_t *xshm_xen_domain_find(xshm_xen_t *xen, uint32_t domid);
 int xshm_xen_domain_is_used(xshm_xen_domain_t *domain);
 
 /** May so many more of its pages be mapped? */
-int
-xshm_xen_domain_may_map(const xshm_xen_domain_t *domain, uint32_t num_pages);
+int xshm_xen_domain_may_map(const xshm_xen_domain_t *domain,
+                            uint32_t                 num_pages);
 
 /** Note with whom there are channels now, for who allocates memory */
 void xshm_xen_domain_note(xshm_xen_t *xen);

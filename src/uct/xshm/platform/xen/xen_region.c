@@ -78,13 +78,13 @@ static struct {
     ucs_list_link_t debts;
     int             fd; /* Of tables; -1: not open yet */
     xshm_xen_t     *xen;
-} xshm_xen_regions = {
-        .lock    = PTHREAD_MUTEX_INITIALIZER,
-        .regions = UCS_LIST_INITIALIZER(&xshm_xen_regions.regions,
-                                        &xshm_xen_regions.regions),
-        .debts   = UCS_LIST_INITIALIZER(&xshm_xen_regions.debts,
-                                        &xshm_xen_regions.debts),
-        .fd      = -1};
+} xshm_xen_regions = {.lock = PTHREAD_MUTEX_INITIALIZER,
+                      .regions =
+                              UCS_LIST_INITIALIZER(&xshm_xen_regions.regions,
+                                                   &xshm_xen_regions.regions),
+                      .debts = UCS_LIST_INITIALIZER(&xshm_xen_regions.debts,
+                                                    &xshm_xen_regions.debts),
+                      .fd    = -1};
 
 
 void xshm_xen_region_attach(xshm_xen_t *xen)
@@ -136,7 +136,7 @@ static void *xshm_xen_region_add_pages(uint32_t domid, uint16_t flags,
                                        uint32_t count, uint64_t *index_p,
                                        uint32_t **grefs_p)
 {
-    int   prot = PROT_READ | ((flags & GNTALLOC_FLAG_WRITABLE) ? 0 : PROT_WRITE);
+    int prot = PROT_READ | ((flags & GNTALLOC_FLAG_WRITABLE) ? 0 : PROT_WRITE);
     void *ptr;
 
     if (xshm_gntalloc_grant(xshm_xen_regions.fd, domid, flags, count, index_p,
@@ -156,8 +156,7 @@ static void *xshm_xen_region_add_pages(uint32_t domid, uint16_t flags,
     return ptr;
 }
 
-static void
-xshm_xen_region_del_pages(void *ptr, uint64_t index, uint32_t count)
+static void xshm_xen_region_del_pages(void *ptr, uint64_t index, uint32_t count)
 {
     munmap(ptr, (size_t)count * XSHM_ABI_PAGE_SIZE);
     xshm_gntalloc_ungrant(xshm_xen_regions.fd, index, count);
@@ -180,9 +179,9 @@ static int xshm_xen_region_add_mappers(xshm_xen_region_t *region)
 }
 
 /* The first page names the others, and all of them the data pages */
-static void
-xshm_xen_region_put_refs(xshm_xen_region_t *region, const uint32_t *table_refs,
-                         const uint32_t *data_refs)
+static void xshm_xen_region_put_refs(xshm_xen_region_t *region,
+                                     const uint32_t    *table_refs,
+                                     const uint32_t    *data_refs)
 {
     region->super.gref = table_refs[0];
     memcpy(region->table->more_refs, table_refs + 1,
@@ -191,16 +190,15 @@ xshm_xen_region_put_refs(xshm_xen_region_t *region, const uint32_t *table_refs,
            region->num_pages * sizeof(*data_refs));
 }
 
-static int xshm_xen_region_add_table(xshm_xen_region_t *region,
-                                     const uint32_t    *data_refs)
+static int
+xshm_xen_region_add_table(xshm_xen_region_t *region, const uint32_t *data_refs)
 {
     uint32_t *grefs;
 
     region->num_table_pages = 1 + xshm_xen_table_num_more(region->num_pages);
-    region->table           = xshm_xen_region_add_pages(region->domid, 0,
-                                                        region->num_table_pages,
-                                                        &region->table_index,
-                                                        &grefs);
+    region->table =
+            xshm_xen_region_add_pages(region->domid, 0, region->num_table_pages,
+                                      &region->table_index, &grefs);
     if (region->table == NULL) {
         return 0;
     }
@@ -252,10 +250,9 @@ err_close:
  * left cannot be read anywhere, so it is tried, by granting it to nobody. */
 static int xshm_xen_region_grant(xshm_xen_region_t *region)
 {
-    long      limit = xshm_gntalloc_limit();
-    uint32_t  share = (limit > 0) ? (uint32_t)(limit /
-                                              XSHM_XEN_REGION_RESERVE_SHARE) :
-                                    0;
+    long     limit = xshm_gntalloc_limit();
+    uint32_t share =
+            (limit > 0) ? (uint32_t)(limit / XSHM_XEN_REGION_RESERVE_SHARE) : 0;
     uint64_t  index;
     uint32_t *grefs;
     int       is_done;
@@ -373,9 +370,9 @@ xshm_xen_region_find(uint32_t domid, uint32_t num_pages, int is_writable)
 }
 
 /* Under the lock. What was used before is zeroed when it is mapped. */
-static xshm_xen_region_t *
-xshm_xen_region_take(uint32_t domid, uint32_t num_pages, int is_writable,
-                     int *is_used_p)
+static xshm_xen_region_t *xshm_xen_region_take(uint32_t domid,
+                                               uint32_t num_pages,
+                                               int is_writable, int *is_used_p)
 {
     xshm_xen_region_t *region =
             xshm_xen_region_find(domid, num_pages, is_writable);
@@ -398,9 +395,9 @@ xshm_xen_region_take(uint32_t domid, uint32_t num_pages, int is_writable,
 static void xshm_xen_region_describe(xshm_xen_region_t        *region,
                                      const xshm_region_spec_t *spec)
 {
-    xshm_xen_table_t content = {.base   = (uintptr_t)region->super.address,
-                                .length = region->super.length,
-                                .rights = spec->rights,
+    xshm_xen_table_t content = {.base        = (uintptr_t)region->super.address,
+                                .length      = region->super.length,
+                                .rights      = spec->rights,
                                 .mappers_ref = region->mappers_ref};
 
     xshm_xen_table_write(region->table, spec->id, &content);
@@ -417,12 +414,12 @@ static void xshm_xen_region_put(xshm_xen_region_t *region)
     pthread_mutex_unlock(&xshm_xen_regions.lock);
 }
 
-ucs_status_t
-xshm_xen_region_alloc(xshm_platform_t *platform, const xshm_region_spec_t *spec,
-                      xshm_region_t **region_p)
+ucs_status_t xshm_xen_region_alloc(xshm_platform_t          *platform,
+                                   const xshm_region_spec_t *spec,
+                                   xshm_region_t           **region_p)
 {
-    size_t num_pages = spec->length / XSHM_ABI_PAGE_SIZE;
-    int    domain    = xshm_xen_region_domain(platform, spec->domain);
+    size_t             num_pages = spec->length / XSHM_ABI_PAGE_SIZE;
+    int                domain = xshm_xen_region_domain(platform, spec->domain);
     xshm_xen_region_t *region;
     ucs_status_t       status;
     int                is_used;

@@ -19,9 +19,9 @@
  */
 
 /** See xshm_platform_ops_t::region_alloc */
-ucs_status_t
-xshm_xen_region_alloc(xshm_platform_t *platform, const xshm_region_spec_t *spec,
-                      xshm_region_t **region_p);
+ucs_status_t xshm_xen_region_alloc(xshm_platform_t          *platform,
+                                   const xshm_region_spec_t *spec,
+                                   xshm_region_t           **region_p);
 
 /** See xshm_platform_ops_t::region_free */
 void xshm_xen_region_free(xshm_region_t *region);

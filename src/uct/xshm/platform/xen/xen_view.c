@@ -41,9 +41,9 @@ typedef struct xshm_xen_view {
 static void *xshm_xen_view_map(const xshm_xen_view_t *view, uint32_t *refs,
                                uint32_t count, int prot)
 {
-    void *ptr = xengnttab_map_domain_grant_refs(view->xen->gnttab, count,
-                                                view->domain->domid, refs,
-                                                prot);
+    void *ptr =
+            xengnttab_map_domain_grant_refs(view->xen->gnttab, count,
+                                            view->domain->domid, refs, prot);
 
     if (ptr != NULL) {
         (void)madvise(ptr, (size_t)count * XSHM_ABI_PAGE_SIZE, MADV_DONTFORK);
@@ -52,9 +52,8 @@ static void *xshm_xen_view_map(const xshm_xen_view_t *view, uint32_t *refs,
     return ptr;
 }
 
-static void
-xshm_xen_view_unmap_pages(const xshm_xen_view_t *view, const void *ptr,
-                          uint32_t count)
+static void xshm_xen_view_unmap_pages(const xshm_xen_view_t *view,
+                                      const void *ptr, uint32_t count)
 {
     if (ptr != NULL) {
         xengnttab_unmap(view->xen->gnttab, (void *)(uintptr_t)ptr, count);
@@ -76,8 +75,8 @@ static int xshm_xen_view_set_notify(const xshm_xen_view_t *view, int place)
     int fd = xengnttab_fd(view->xen->gnttab);
     struct ioctl_gntdev_get_offset_for_vaddr where = {
             .vaddr = (uintptr_t)view->mappers};
-    struct ioctl_gntdev_unmap_notify notify = {
-            .action = UNMAP_NOTIFY_CLEAR_BYTE};
+    struct ioctl_gntdev_unmap_notify notify = {.action =
+                                                       UNMAP_NOTIFY_CLEAR_BYTE};
 
     if (ioctl(fd, IOCTL_GNTDEV_GET_OFFSET_FOR_VADDR, &where) != 0) {
         return 0;
@@ -93,8 +92,8 @@ static int xshm_xen_view_enter(xshm_xen_view_t *view, uint32_t mappers_ref)
     uint64_t random = view->xen->super.process ^ view->region;
     int      place;
 
-    view->mappers = xshm_xen_view_map(view, &mappers_ref, 1,
-                                      PROT_READ | PROT_WRITE);
+    view->mappers =
+            xshm_xen_view_map(view, &mappers_ref, 1, PROT_READ | PROT_WRITE);
     if (view->mappers == NULL) {
         return 0;
     }
@@ -138,8 +137,8 @@ static int xshm_xen_view_read_refs(const xshm_xen_view_t  *view,
     return 1;
 }
 
-static int xshm_xen_view_map_data(xshm_xen_view_t        *view,
-                                  const xshm_xen_table_t *content)
+static int
+xshm_xen_view_map_data(xshm_xen_view_t *view, const xshm_xen_table_t *content)
 {
     int prot =
             PROT_READ | (xshm_rights_write(content->rights) ? PROT_WRITE : 0);
@@ -165,9 +164,8 @@ static uint32_t xshm_xen_view_num_pages(const xshm_xen_view_t *view)
     return view->num_pages + 2;
 }
 
-static int
-xshm_xen_view_map_all(xshm_xen_view_t *view, uint32_t gref,
-                      xshm_xen_table_t *content)
+static int xshm_xen_view_map_all(xshm_xen_view_t *view, uint32_t gref,
+                                 xshm_xen_table_t *content)
 {
     view->table = xshm_xen_view_map(view, &gref, 1, PROT_READ);
 
@@ -178,9 +176,9 @@ xshm_xen_view_map_all(xshm_xen_view_t *view, uint32_t gref,
            xshm_xen_view_map_data(view, content);
 }
 
-static void
-xshm_xen_view_info(xshm_xen_view_t *view, const xshm_xen_table_t *content,
-                   xshm_region_info_t *info)
+static void xshm_xen_view_info(xshm_xen_view_t        *view,
+                               const xshm_xen_table_t *content,
+                               xshm_region_info_t     *info)
 {
     info->address = view->data;
     info->base    = content->base;
