@@ -28,6 +28,9 @@
  *
  * Each page has one writer. There are no pointers, and no atomic
  * read-modify-write operation is ever made on the other side's memory.
+ *
+ * Memory that is granted for direct access (Xen) is described by a table
+ * (xshm_abi_table_t), and its mappers' page says who has it.
  */
 
 #ifndef XSHM_ABI_H_

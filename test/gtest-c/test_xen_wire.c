@@ -305,13 +305,18 @@ static void test_only_allowed_domain(void **state)
     (void)state;
 
     test_allow("7", UCS_OK, &allow);
-    assert_int_equal(xshm_allow_only(&allow), 7);
+    assert_int_equal(xshm_allow_only(&allow, XSHM_DOMAIN_SAME), 7);
+    assert_int_equal(xshm_allow_only(&allow, 7), XSHM_DOMAIN_SAME);
     test_allow("7,8", UCS_OK, &allow);
-    assert_int_equal(xshm_allow_only(&allow), XSHM_DOMAIN_SAME);
+    assert_int_equal(xshm_allow_only(&allow, XSHM_DOMAIN_SAME),
+                     XSHM_DOMAIN_SAME);
+    assert_int_equal(xshm_allow_only(&allow, 7), 8);
+    assert_int_equal(xshm_allow_only(&allow, 8), 7);
+    assert_int_equal(xshm_allow_only(&allow, 9), XSHM_DOMAIN_SAME);
     test_allow("^7", UCS_OK, &allow);
-    assert_int_equal(xshm_allow_only(&allow), XSHM_DOMAIN_SAME);
+    assert_int_equal(xshm_allow_only(&allow, 8), XSHM_DOMAIN_SAME);
     test_allow("all", UCS_OK, &allow);
-    assert_int_equal(xshm_allow_only(&allow), XSHM_DOMAIN_SAME);
+    assert_int_equal(xshm_allow_only(&allow, 8), XSHM_DOMAIN_SAME);
 }
 
 static void test_what_is_no_domain(void **state)

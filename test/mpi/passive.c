@@ -15,9 +15,13 @@
 #include <unistd.h>
 
 #define PASSIVE_SIZE    (2 * CHECK_MIB)
-#define PASSIVE_ROUNDS  5
+#define PASSIVE_ROUNDS  6
 #define PASSIVE_SECONDS 60
 #define PASSIVE_USEC    100
+
+/* The neighbour, and in each second round one that may be on another node, where
+ * two ranks are on each */
+#define PASSIVE_DISTANCE(_round) (1 + (int)((_round) % 2))
 
 /* The first word tells the number of the round that is complete */
 static void passive_wait(const char *base, uint64_t round)
@@ -55,21 +59,23 @@ static void passive_put_get(MPI_Win win, int target, uint64_t round)
     free(out);
 }
 
-/* Even ranks put, and odd ones wait without MPI */
-static void passive_round(MPI_Win win, const char *base, uint64_t round)
+/* Of two ranks with that distance, the first puts, and the other one waits
+ * without MPI */
+static void
+passive_round(MPI_Win win, const char *base, uint64_t round, int distance)
 {
-    int last = check_size - (check_size % 2);
+    int last = check_size - (check_size % (2 * distance));
 
     if (check_rank >= last) {
         return;
     }
 
-    if ((check_rank % 2) == 0) {
-        passive_put_get(win, check_rank + 1, round);
+    if (((check_rank / distance) % 2) == 0) {
+        passive_put_get(win, check_rank + distance, round);
     } else {
         passive_wait(base, round);
         check_data(base + sizeof(round), PASSIVE_SIZE - sizeof(round),
-                   check_seed(check_rank - 1, round, 1), "put, passive");
+                   check_seed(check_rank - distance, round, 1), "put, passive");
     }
 }
 
@@ -85,7 +91,7 @@ int main(int argc, char **argv)
     memset(base, 0, PASSIVE_SIZE);
     for (round = 1; round <= PASSIVE_ROUNDS; ++round) {
         MPI_Barrier(MPI_COMM_WORLD);
-        passive_round(win, base, round);
+        passive_round(win, base, round, PASSIVE_DISTANCE(round));
     }
     MPI_Barrier(MPI_COMM_WORLD);
     MPI_Win_free(&win);

@@ -16,6 +16,8 @@
 #   proof_pml DIR OUTPUT PROCESSES
 #       fails unless OUTPUT (of mpirun with proof_mpi_env) shows for each
 #       process of which DIR has a log that Open MPI chose its "ucx" component
+#   proof_way DIR WAY         fails unless all access to peers' memory that the
+#                             processes count was "direct", or by "message"
 #   proof_bytes REPORT MOVED  fails if more went over TCP (by isolate's REPORT)
 #                             than what starting a job needs
 #
@@ -161,4 +163,23 @@ proof_bytes() {
         return 1
     fi
     echo "PROOF $bytes bytes went over the loopback interface, $moved moved"
+}
+
+# proof_way DIR WAY: what the processes count in their logs. Memory that
+# is allocated by UCX must never go by message, unless that is asked for.
+proof_way() {
+    cat "$1"/ucx.*.log | awk -v way="$2" '
+        /xshm: interface .* made [0-9]+ direct accesses and [0-9]+ by message/ {
+            for (i = 1; i < NF; i++) {
+                if ($i == "made") direct += $(i + 1)
+                if ($i == "and") messages += $(i + 1)
+            }
+        }
+        END {
+            printf "%d direct accesses, %d by message\n", direct, messages
+            if ((way == "direct") ? !direct || messages : direct || !messages) {
+                print "NOT PROVEN: that is not " way
+                exit 1
+            }
+        }'
 }

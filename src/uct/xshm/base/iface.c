@@ -1057,9 +1057,10 @@ static UCS_CLASS_CLEANUP_FUNC(xshm_iface_t)
               " channels that broke the rules, refused %" PRIu64 " requests",
               self, self->num_yields, self->num_violations,
               self->mailbox->num_refused);
-    ucs_debug("xshm: interface %p made %" PRIu64 " direct accesses and %" PRIu64
-              " by message",
-              self, self->num_direct, self->num_messages);
+    ucs_debug("xshm: interface %p of device %s made %" PRIu64
+              " direct accesses and %" PRIu64 " by message",
+              self, xshm_iface_platform(self)->ops->device, self->num_direct,
+              self->num_messages);
 
     xshm_event_cleanup(&self->events);
     xshm_pollset_cleanup(&self->pollset);

@@ -32,7 +32,8 @@ ucs_config_field_t xshm_md_config_table[] = {
         {"ALLOW", "all",
          "Ids of the domains (virtual machines) with which memory is shared:\n"
          "\"all\", a list as in \"2,3\", or all but those of a list as in\n"
-         "\"^4,5\". If it is only one, allocated memory is granted to it.",
+         "\"^4,5\". If it is only one besides this one, allocated memory is\n"
+         "granted to it, so that its processes access it directly.",
          ucs_offsetof(xshm_md_config_t, allow), UCS_CONFIG_TYPE_ALLOW_LIST},
 
         {NULL}};
@@ -156,7 +157,7 @@ xshm_md_mem_alloc(uct_md_h md, size_t *length_p, void **address_p,
     spec.address  = *address_p;
     spec.is_fixed = (flags & UCT_MD_MEM_FLAG_FIXED) != 0;
     spec.rights   = xshm_md_rights(flags);
-    spec.domain   = xshm_allow_only(&xshm_md->allow);
+    spec.domain   = xshm_allow_only(&xshm_md->allow, xshm_service_domain());
     status        = xshm_md_alloc(&spec, &reg);
     if (status != UCS_OK) {
         return status;

@@ -12,9 +12,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <xen/gntalloc.h>
+
+
+/* How long others' tries are waited for: so often, and so many nanoseconds each
+ * time. To grant some thousand pages takes a few milliseconds. */
+#define XSHM_GNTALLOC_MAX_TRIES 20
+#define XSHM_GNTALLOC_TRY_NSEC  1000000
 
 
 int xshm_gntalloc_open(void)
@@ -67,6 +75,41 @@ void xshm_gntalloc_ungrant(int fd, uint64_t index, uint32_t count)
 
     if (ioctl(fd, IOCTL_GNTALLOC_DEALLOC_GREF, &op) != 0) {
         ucs_warn("xshm: cannot free %u granted pages: %m", count);
+    }
+}
+
+/* The file that all processes have in common is the device itself. Who has
+ * locked it may have been stopped: that is not waited for. */
+static int xshm_gntalloc_lock(int fd, int operation)
+{
+    const struct timespec pause = {.tv_nsec = XSHM_GNTALLOC_TRY_NSEC};
+    int                   i;
+
+    for (i = 0; i < XSHM_GNTALLOC_MAX_TRIES; ++i) {
+        if (flock(fd, operation | LOCK_NB) == 0) {
+            return 1;
+        }
+
+        nanosleep(&pause, NULL);
+    }
+
+    return 0;
+}
+
+int xshm_gntalloc_begin_try(int fd)
+{
+    return xshm_gntalloc_lock(fd, LOCK_EX);
+}
+
+void xshm_gntalloc_end_try(int fd)
+{
+    (void)flock(fd, LOCK_UN);
+}
+
+void xshm_gntalloc_await_try(int fd)
+{
+    if (xshm_gntalloc_lock(fd, LOCK_SH)) {
+        xshm_gntalloc_end_try(fd);
     }
 }
 

@@ -51,6 +51,18 @@ ucs_status_t xshm_gntalloc_grant(int fd, uint32_t domid, uint16_t flags,
 /** Free pages. They stay as long as they are mapped here. */
 void xshm_gntalloc_ungrant(int fd, uint64_t index, uint32_t count);
 
+/**
+ * Begin, and end, to take pages for a moment only, to see whether there are so
+ * many. Who finds none meanwhile, in any process, waits for the end.
+ *
+ * @return Zero: others do so all the time.
+ */
+int  xshm_gntalloc_begin_try(int fd);
+void xshm_gntalloc_end_try(int fd);
+
+/** Wait, not for long, until nobody takes pages for a moment only */
+void xshm_gntalloc_await_try(int fd);
+
 /** When the page at @a index is freed, and so when this process dies, the
  *  kernel clears the byte at @a index. @return Zero on failure. */
 int xshm_gntalloc_clear_at_end(int fd, uint64_t index);

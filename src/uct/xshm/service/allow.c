@@ -51,10 +51,23 @@ xshm_allow_init(xshm_allow_t *allow, const ucs_config_allow_list_t *config)
     return status;
 }
 
-int xshm_allow_only(const xshm_allow_t *allow)
+int xshm_allow_only(const xshm_allow_t *allow, int own)
 {
-    return (allow->is_listed && (allow->count == 1)) ? allow->domains[0] :
-                                                       XSHM_DOMAIN_SAME;
+    int      only = XSHM_DOMAIN_SAME;
+    unsigned i;
+
+    for (i = 0; allow->is_listed && (i < allow->count); ++i) {
+        if (allow->domains[i] == own) {
+            continue;
+        }
+
+        if (only != XSHM_DOMAIN_SAME) {
+            return XSHM_DOMAIN_SAME;
+        }
+        only = allow->domains[i];
+    }
+
+    return only;
 }
 
 int xshm_allow_has(const xshm_allow_t *allow, int domain)

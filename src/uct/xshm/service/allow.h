@@ -30,8 +30,13 @@ typedef struct xshm_allow {
 ucs_status_t
 xshm_allow_init(xshm_allow_t *allow, const ucs_config_allow_list_t *config);
 
-/** The only domain that is allowed, or XSHM_DOMAIN_SAME if it is not one */
-int xshm_allow_only(const xshm_allow_t *allow);
+/**
+ * The only domain that is allowed besides @a own, the one of this virtual machine
+ * (XSHM_DOMAIN_SAME: not known). So one list can be the setting of all machines.
+ *
+ * @return XSHM_DOMAIN_SAME if it is not one.
+ */
+int xshm_allow_only(const xshm_allow_t *allow, int own);
 
 /** Is this domain (or XSHM_DOMAIN_SAME) allowed? */
 int xshm_allow_has(const xshm_allow_t *allow, int domain);

@@ -141,6 +141,19 @@ err_ungrant:
     return status;
 }
 
+/* Another process may have taken the pages for a moment only */
+static ucs_status_t xshm_xen_mem_grant_again(xshm_xen_mem_t *mem)
+{
+    ucs_status_t status = xshm_xen_mem_grant(mem);
+
+    if ((status == UCS_OK) || (errno != ENOSPC)) {
+        return status;
+    }
+
+    xshm_gntalloc_await_try(mem->xen->gntalloc_fd);
+    return xshm_xen_mem_grant(mem);
+}
+
 /* Once until it works again: UCX asks many times */
 static void xshm_xen_mem_complain(const xshm_xen_mem_t *mem, int error)
 {
@@ -309,7 +322,7 @@ ucs_status_t xshm_xen_mem_alloc(xshm_platform_t *platform, const void *dev_addr,
     }
 
     mem->is_ours = 1;
-    if (xshm_xen_mem_grant(mem) != UCS_OK) {
+    if (xshm_xen_mem_grant_again(mem) != UCS_OK) {
         xshm_xen_mem_complain(mem, errno);
         free(mem);
         return UCS_ERR_NO_MEMORY;

@@ -270,16 +270,11 @@ static int xshm_xen_known_domain(xshm_xen_t *xen)
 
 int xshm_xen_region_domain(xshm_platform_t *platform, int allowed)
 {
-    if (platform == NULL) {
+    if ((allowed != XSHM_DOMAIN_SAME) || (platform == NULL)) {
         return allowed;
     }
 
-    if (allowed == XSHM_DOMAIN_SAME) {
-        return xshm_xen_known_domain((xshm_xen_t *)platform);
-    }
-
-    return (allowed == xshm_xen_own_domain(platform)) ? XSHM_DOMAIN_SAME :
-                                                        allowed;
+    return xshm_xen_known_domain((xshm_xen_t *)platform);
 }
 
 static int xshm_xen_is_on_host(xshm_xen_t *xen, const xshm_xen_dev_addr_t *addr)

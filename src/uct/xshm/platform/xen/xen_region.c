@@ -246,26 +246,37 @@ err_close:
     return 0;
 }
 
-/* Under the lock. Grant new pages, if enough are left for channels then: what is
- * left cannot be read anywhere, so it is tried, by granting it to nobody. */
-static int xshm_xen_region_grant(xshm_xen_region_t *region)
+/* Under the lock. Grant new pages, if @a share are left then: how many there are
+ * cannot be read anywhere, so it is tried, by granting them to nobody. */
+static int xshm_xen_region_try_grant(xshm_xen_region_t *region, uint32_t share)
 {
-    long     limit = xshm_gntalloc_limit();
-    uint32_t share =
-            (limit > 0) ? (uint32_t)(limit / XSHM_XEN_REGION_RESERVE_SHARE) : 0;
     uint64_t  index;
     uint32_t *grefs;
     int       is_done;
 
-    if ((share == 0) ||
-        (xshm_gntalloc_grant(xshm_xen_regions.fd, DOMID_INVALID, 0, share,
-                             &index, &grefs) != UCS_OK)) {
+    if (xshm_gntalloc_grant(xshm_xen_regions.fd, DOMID_INVALID, 0, share,
+                            &index, &grefs) != UCS_OK) {
         return 0;
     }
 
     free(grefs);
     is_done = xshm_xen_region_add_data(region);
     xshm_gntalloc_ungrant(xshm_xen_regions.fd, index, share);
+    return is_done;
+}
+
+/* Under the lock */
+static int xshm_xen_region_grant(xshm_xen_region_t *region)
+{
+    long share = xshm_gntalloc_limit() / XSHM_XEN_REGION_RESERVE_SHARE;
+    int  is_done;
+
+    if ((share <= 0) || !xshm_gntalloc_begin_try(xshm_xen_regions.fd)) {
+        return 0;
+    }
+
+    is_done = xshm_xen_region_try_grant(region, (uint32_t)share);
+    xshm_gntalloc_end_try(xshm_xen_regions.fd);
     return is_done;
 }
 

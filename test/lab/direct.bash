@@ -1,0 +1,169 @@
+# shellcheck shell=bash
+# Access to memory that was granted to another machine: put, get and atomics of
+# UCT, UCP and MPI between guests, directly and by message, each with the proof of
+# the way. Functions of test/lab/xen, which sources this; "test/lab/direct" runs
+# all of them in a lab of its own.
+#
+# See file LICENSE for terms.
+
+# Test, layout, and the largest size, as in test/functional/perftest
+DIRECT_UCT=("put_lat short 2048" "put_lat bcopy 8192" "put_lat zcopy 65536"
+    "put_bw short 2048" "put_bw bcopy 8192" "put_bw zcopy 1048576"
+    "get bcopy 2048" "get zcopy 1048576")
+DIRECT_UCT_ATOMIC=(add_lat add_mr fadd swap cswap)
+DIRECT_UCP=(ucp_put_lat ucp_put_bw ucp_get)
+DIRECT_UCP_ATOMIC=(ucp_add ucp_fadd ucp_swap ucp_cswap)
+# As xshm_run sets it: what UCP allocates is xshm's memory then
+readonly DIRECT_ALLOC_PRIO='md:xshm,md:sysv,md:posix,thp,md:*,mmap,heap'
+
+# direct_lines NAME MAX ARGUMENT...: a line of a batch for each size
+direct_lines() {
+    local name=$1 max=$2 size
+    shift 2
+
+    for size in 4 "${SIZES[@]}"; do
+        if [ "$size" -le "$max" ] && { [ "$size" -ge 8 ] || [ "$max" -eq 8 ]; }; then
+            echo "${name}_$size $* -s $size -n 30 -w 3"
+        fi
+    done
+}
+
+direct_write_batches() {
+    local line test layout max
+
+    mkdir -p "$WORK/batches"
+    for line in "${DIRECT_UCT[@]}"; do
+        read -r test layout max <<<"$line"
+        direct_lines "${test}_$layout" "$max" -t "$test" -D "$layout"
+    done >"$WORK/batches/rma_uct"
+    for test in "${DIRECT_UCT_ATOMIC[@]}"; do
+        direct_lines "$test" 8 -t "$test"
+    done >>"$WORK/batches/rma_uct"
+    for test in "${DIRECT_UCP[@]}"; do
+        direct_lines "$test" 1048576 -t "$test"
+    done >"$WORK/batches/rma_ucp"
+    for test in "${DIRECT_UCP_ATOMIC[@]}"; do
+        direct_lines "$test" 8 -t "$test"
+    done >>"$WORK/batches/rma_ucp"
+    direct_lines tag_bw 1048576 -t tag_bw | grep -E '_(65536|1048576) ' \
+        >"$WORK/batches/tag_bw_large"
+}
+
+direct_push_batches() {
+    local name
+
+    direct_write_batches
+    for name in guest1 guest2; do
+        "$LAB" push "$name" "$WORK/batches"
+    done
+}
+
+# The domains of the first two guests: in each of them the other one is the only
+# one that is allowed
+direct_domains() {
+    local name
+
+    for name in guest1 guest2; do
+        guest "$name" xenstore-read domid
+    done | paste -sd,
+}
+
+# direct_variables WAY: how memory is granted and accessed, one a line
+direct_variables() {
+    printf '%s\n' "UCX_ALLOC_PRIO=$DIRECT_ALLOC_PRIO" \
+        "UCX_XSHM_ALLOW=$(direct_domains)"
+    if [ "$1" = message ]; then
+        echo UCX_XSHM_RMA=message
+    fi
+}
+
+# direct_pair WAY BATCH TLS ARGUMENT...; TLS is empty at UCT's level
+direct_pair() {
+    local way=$1 batch=$2 tls=$3 variables
+    shift 3
+
+    mapfile -t variables < <(
+        direct_variables "$way"
+        proof_env "$LOGS"
+    )
+    pair "$batch" LD_PRELOAD="$LIBRARY" ${tls:+"UCX_TLS=$tls"} \
+        "${variables[@]}" -- "$@"
+    fetch_logs
+    proof_way "$WORK/logs" "$way"
+    if [ -n "$tls" ]; then
+        proof_fetched "$tls" 2 xen
+    fi
+}
+
+# direct_mpi WAY HOSTS RANKS PROGRAM DEVICE...
+direct_mpi() {
+    local way=$1 hosts=$2 ranks=$3 program=$4 variables
+    shift 4
+
+    mapfile -t variables < <(direct_variables "$way")
+    mpi xshm "$hosts" "$ranks" "$program" "${variables[@]}"
+    fetch_logs
+    proof_fetched xshm "$ranks" "$@"
+    direct_counts
+}
+
+# Without a judgement: MPI itself also has memory that is not allocated by UCX
+direct_counts() {
+    cat "$WORK/logs"/ucx.*.log | awk '
+        /xshm: interface .* made [0-9]+ direct accesses and [0-9]+ by message/ {
+            for (i = 1; i < NF; i++) {
+                if ($i == "made") direct += $(i + 1)
+                if ($i == "and") messages += $(i + 1)
+            }
+        }
+        END { printf "NOTE %d direct accesses, %d by message\n", direct, messages }'
+}
+
+# The same, of interfaces of the device xen alone: there were direct accesses
+direct_mpi_on_xen() {
+    direct_mpi "$@"
+    cat "$WORK/logs"/ucx.*.log |
+        grep -E 'of device xen made [1-9][0-9]* direct'
+}
+
+direct_windows() {
+    local status=0 log=$WORK/windows
+
+    # shellcheck disable=SC2086,SC2154 # several words; of test/lab/xen
+    "$XSHM_SRC/test/lab/windows.py" --device xen --guests $guests \
+        >"$log" 2>&1 || status=$?
+    # shellcheck disable=SC2154 # of test/lab/xen
+    tap_collect "$boot: " <"$log"
+    [ "$status" -eq 0 ] || tap_not_ok "$boot: windows.py: status $status"
+}
+
+direct_tests() {
+    local way
+
+    direct_push_batches
+    for way in direct message; do
+        check "ucx_perftest put, get, atomics of UCT, $way" \
+            direct_pair "$way" rma_uct '' -x xshm -d xen
+        check "ucx_perftest put, get, atomics of UCP, $way" \
+            direct_pair "$way" rma_ucp xshm
+    done
+    check "ucx_perftest tag_bw, allocated memory: one copy" \
+        direct_pair direct tag_bw_large xshm
+    check "mpirun passive, 2 guests, 2 ranks" \
+        direct_mpi_on_xen direct guest1,guest2 2 passive xen
+    check "mpirun passive, 2 guests, 4 ranks" \
+        direct_mpi_on_xen direct guest1:2,guest2:2 4 passive xen local
+    check "mpirun rma, 2 guests, 2 ranks, direct" \
+        direct_mpi_on_xen direct guest1,guest2 2 rma xen
+    check "mpirun rma, 2 guests, 4 ranks, direct" \
+        direct_mpi_on_xen direct guest1:2,guest2:2 4 rma xen local
+    check "mpirun rma, 2 guests, 2 ranks, by message" \
+        direct_mpi message guest1,guest2 2 rma xen
+    direct_windows
+}
+
+# For --in: with the plan at the end
+direct_alone() {
+    direct_tests
+    tap_finish
+}
