@@ -14,8 +14,15 @@ import peers
 from peers import Failed, await_count, expect, say, signal
 
 SIZE = 1 << 20
+# Of those that are allocated over and over: with its table, 18 pages
+SMALL = 64 << 10
 # Larger than what the first page of a table can name
 LARGE = 8 << 20
+PAGE = 4096
+# Windows that one keeps, and pages that may be kept from being freed: a quarter of
+# gntalloc's limit
+HELD = 1000
+KEPT = peers.LIMIT // 4
 LOG = ('UCX_LOG_LEVEL=debug', )
 BY_MESSAGE = ('UCX_XSHM_RMA=message', )
 
@@ -236,11 +243,12 @@ def test_freed_while_used(lab):
     expect_way(user, 'direct')
 
 
-def cycle(owner, user, number):
-    address, key = alloc(owner)
+def cycle(owner, user, number, is_released=True):
+    address, key = alloc(owner, SMALL)
     put(user, address + 8 * (number % 1000), number + 1, key)
     expect('word', str(number + 1), owner.ask('word', 8 * (number % 1000)))
-    user.ask('release-key')
+    if is_released:
+        user.ask('release-key')
     owner.ask('free')
 
 
@@ -263,6 +271,34 @@ def test_cycles(lab):
     expect_way(user, 'direct')
 
 
+def test_never_unmapped(lab):
+    """The user keeps a thousand windows that were freed: the owner's pages are
+    bounded, and what is too much goes by message."""
+    owner, user = lab.start(0, allow(lab, 1)), lab.start(1, LOG)
+    where, = owner.open()
+    user.open()
+    user.ask('connect', 'x', where)
+    user.ask('send', 'x', 'short', 1, 8)
+    user.ask('flush', 'x')
+    before = lab.resources(0)
+    for number in range(HELD):
+        cycle(owner, user, number, is_released=False)
+    held = lab.resources(0)['pages'] - before['pages']
+    say(f'{held} pages are held after {HELD} cycles')
+    if held > KEPT + 2 * SMALL // PAGE:
+        raise Failed(f'{held} pages are held, and may be {KEPT}')
+    if not any('has not unmapped' in line
+               for line in peers.complaints(owner).splitlines()):
+        raise Failed(f'the owner does not say so: {owner.log()[-4000:]}')
+    direct, messages = ways(user)
+    say(f'{direct} direct, {messages} by message')
+    if not direct or not messages:
+        raise Failed(f'{direct} direct accesses, {messages} by message')
+    owner.end()
+    seconds = lab.await_resources(0, {**before, 'sockets': HELD})
+    say(f'all free again after {seconds:.0f} s')
+
+
 TESTS = {
     'direct': ('put into granted memory of a peer that does nothing',
                test_direct),
@@ -278,10 +314,11 @@ TESTS = {
     'kill-user': ('who accesses granted memory is killed', test_user_killed),
     'kill-owner': ('the owner of granted memory is killed', test_owner_killed),
     'free': ('granted memory is freed while it is used', test_freed_while_used),
-    'cycles': ('allocate, access and free over and over', test_cycles)}
+    'cycles': ('allocate, access and free over and over', test_cycles),
+    'held': ('a peer never unmaps what was freed', test_never_unmapped)}
 
 # What agents here cannot show
-OF_XEN = ('third', 'same-guest')
+OF_XEN = ('third', 'same-guest', 'held')
 
 
 def main():
