@@ -13,7 +13,7 @@ DIRECT_UCT=("put_lat short 2048" "put_lat bcopy 8192" "put_lat zcopy 65536"
 DIRECT_UCT_ATOMIC=(add_lat add_mr fadd swap cswap)
 DIRECT_UCP=(ucp_put_lat ucp_put_bw ucp_get)
 DIRECT_UCP_ATOMIC=(ucp_add ucp_fadd ucp_swap ucp_cswap)
-# As xshm_run sets it: what UCP allocates is xshm's memory then
+# As xshm_run and the file for Open MPI set it: what UCP allocates is xshm's memory then
 readonly DIRECT_ALLOC_PRIO='md:xshm,md:sysv,md:posix,thp,md:*,mmap,heap'
 
 # direct_lines NAME MAX ARGUMENT...: a line of a batch for each size
@@ -70,8 +70,7 @@ direct_domains() {
 
 # direct_variables WAY: how memory is granted and accessed, one a line
 direct_variables() {
-    printf '%s\n' "UCX_ALLOC_PRIO=$DIRECT_ALLOC_PRIO" \
-        "UCX_XSHM_ALLOW=$(direct_domains)"
+    echo "UCX_XSHM_ALLOW=$(direct_domains)"
     if [ "$1" = message ]; then
         echo UCX_XSHM_RMA=message
     fi
@@ -84,6 +83,7 @@ direct_pair() {
 
     mapfile -t variables < <(
         direct_variables "$way"
+        echo "UCX_ALLOC_PRIO=$DIRECT_ALLOC_PRIO"
         proof_env "$LOGS"
     )
     pair "$batch" LD_PRELOAD="$LIBRARY" ${tls:+"UCX_TLS=$tls"} \

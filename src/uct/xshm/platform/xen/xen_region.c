@@ -425,24 +425,17 @@ static void xshm_xen_region_put(xshm_xen_region_t *region)
     pthread_mutex_unlock(&xshm_xen_regions.lock);
 }
 
-ucs_status_t xshm_xen_region_alloc(xshm_platform_t          *platform,
-                                   const xshm_region_spec_t *spec,
-                                   xshm_region_t           **region_p)
+static ucs_status_t xshm_xen_region_alloc_for(uint32_t                  domid,
+                                              const xshm_region_spec_t *spec,
+                                              xshm_region_t **region_p)
 {
     size_t             num_pages = spec->length / XSHM_ABI_PAGE_SIZE;
-    int                domain = xshm_xen_region_domain(platform, spec->domain);
     xshm_xen_region_t *region;
     ucs_status_t       status;
     int                is_used;
 
-    if ((domain < 0) || (num_pages == 0) ||
-        (num_pages > XSHM_ABI_TABLE_MAX_PAGES) || xshm_fdset_is_child()) {
-        return UCS_ERR_UNSUPPORTED;
-    }
-
-    (void)xshm_xen_region_release();
     pthread_mutex_lock(&xshm_xen_regions.lock);
-    region = xshm_xen_region_take((uint32_t)domain, (uint32_t)num_pages,
+    region = xshm_xen_region_take(domid, (uint32_t)num_pages,
                                   xshm_rights_write(spec->rights), &is_used);
     pthread_mutex_unlock(&xshm_xen_regions.lock);
     if (region == NULL) {
@@ -460,9 +453,30 @@ ucs_status_t xshm_xen_region_alloc(xshm_platform_t          *platform,
     }
 
     xshm_xen_region_describe(region, spec);
-    ucs_debug("xshm: %zu bytes are granted to domain %d", spec->length, domain);
+    ucs_debug("xshm: %zu bytes are granted to domain %u", spec->length, domid);
     *region_p = &region->super;
     return UCS_OK;
+}
+
+/* In a child, a thread that does not exist there may have had the locks */
+ucs_status_t xshm_xen_region_alloc(xshm_platform_t          *platform,
+                                   const xshm_region_spec_t *spec,
+                                   xshm_region_t           **region_p)
+{
+    int domain;
+
+    if (xshm_fdset_is_child() || (spec->length == 0) ||
+        (spec->length / XSHM_ABI_PAGE_SIZE > XSHM_ABI_TABLE_MAX_PAGES)) {
+        return UCS_ERR_UNSUPPORTED;
+    }
+
+    domain = xshm_xen_region_domain(platform, spec->domain);
+    if (domain < 0) {
+        return UCS_ERR_UNSUPPORTED;
+    }
+
+    (void)xshm_xen_region_release();
+    return xshm_xen_region_alloc_for((uint32_t)domain, spec, region_p);
 }
 
 /* A child has none of the pages by which peers are told, and what it has of the
