@@ -961,6 +961,59 @@ static void test_rkey_ptr(void **state)
     test_close();
 }
 
+/* With a changed owner, and grantee, since this is the owner's machine */
+static ucs_status_t
+test_unpack_of(const test_memory_t *memory, uint16_t owner, uint16_t granted)
+{
+    uct_rkey_bundle_t bundle;
+    ucs_status_t      status;
+    xshm_abi_key_t    key;
+
+    memcpy(&key, memory->key, sizeof(key));
+    key.owner   = owner;
+    key.granted = granted;
+    status      = uct_rkey_unpack(test_component(), &key, &bundle);
+    if (status == UCS_OK) {
+        test_release(&bundle);
+    }
+
+    return status;
+}
+
+/* UCP hides errors where it can do without the key. Then the key is of use only
+ * to who can map the memory. */
+static void test_hint_of_keys(void **state)
+{
+    unsigned      hide = UCT_MD_MEM_ACCESS_ALL | UCT_MD_MEM_FLAG_HIDE_ERRORS;
+    test_memory_t region, part, other;
+
+    test_open(1);
+    test_memory_alloc(&region, TEST_SIZE);
+    part = region;
+    assert_int_equal(uct_md_mem_reg(test.context.md, region.base, TEST_SIZE,
+                                    hide, &part.memh),
+                     UCS_OK);
+    test_memory_pack(&part);
+    test_memory_reg(&other, TEST_SIZE, hide);
+
+    assert_int_equal(test_unpack_of(&part, XSHM_ABI_NO_DOMAIN,
+                                    XSHM_ABI_NO_DOMAIN),
+                     UCS_OK);
+    assert_int_equal(test_unpack_of(&part, 5, XSHM_ABI_NO_DOMAIN),
+                     UCS_ERR_UNREACHABLE);
+    assert_int_equal(test_unpack_of(&part, 5, 6), UCS_ERR_UNREACHABLE);
+    assert_int_equal(test_unpack_of(&other, XSHM_ABI_NO_DOMAIN,
+                                    XSHM_ABI_NO_DOMAIN),
+                     UCS_ERR_UNREACHABLE);
+    /* Users' keys always are of use, by message if not directly */
+    assert_int_equal(test_unpack_of(&region, 5, 6), UCS_OK);
+
+    test_memory_dereg(&part);
+    test_memory_free(&other);
+    test_memory_free(&region);
+    test_close();
+}
+
 /* An endpoint that is destroyed cancels what is under way */
 static void test_destroy_cancels(void **state)
 {
@@ -1370,6 +1423,7 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_stale_key),
             cmocka_unit_test(test_many_refused),
             cmocka_unit_test(test_rkey_ptr),
+            cmocka_unit_test(test_hint_of_keys),
             cmocka_unit_test(test_destroy_cancels),
             cmocka_unit_test(test_passive),
             cmocka_unit_test(test_cycles),
