@@ -66,6 +66,12 @@ def put(user, address, value, key=None, name='x'):
     user.ask('put', name, address, value)
 
 
+def know(owner, name, address):
+    """Make an endpoint as UCP does, which asks first whether it can."""
+    expect('reachable', '1', owner.ask('reach', address))
+    owner.ask('connect', name, address)
+
+
 def window(lab, user_settings=LOG, size=SIZE):
     """An owner in the first guest, a user in the second one, with a key."""
     owner, user = lab.start(0, allow(lab, 1)), lab.start(1, user_settings)
@@ -115,7 +121,7 @@ def test_known_by_connecting(lab):
     early.ask('release-key')
 
     owner.ask('free')
-    owner.ask('connect', 'y', addresses[2])
+    know(owner, 'y', addresses[2])
     address, key = alloc(owner)
     owner.ask('stop')
     put(late, address, 44, key)
@@ -129,11 +135,11 @@ def test_third_guest(lab):
     """It has the same key, and its accesses go by message."""
     owner, user = lab.start(0, LOG), lab.start(1, LOG)
     where, users = owner.open()[0], user.open()[0]
-    owner.ask('connect', 'y', users)
+    know(owner, 'y', users)
     user.ask('connect', 'x', where)
     address, key = alloc(owner)
     third = lab.start(2, LOG)
-    third.open()
+    thirds, = third.open()
     third.ask('connect', 'x', where)
     put(third, address, 66, key)
     put(user, address + 8, 77, key)
@@ -143,7 +149,7 @@ def test_third_guest(lab):
         agent.ask('release-key')
 
     # now there are two that could be meant
-    owner.ask('connect', 'z', third.open()[0])
+    know(owner, 'z', thirds)
     address, key = alloc(owner)
     put(user, address, 88, key)
     expect('word', '88', owner.ask('word', 0))
