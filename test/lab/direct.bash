@@ -126,11 +126,12 @@ direct_mpi_on_xen() {
         grep -E 'of device xen made [1-9][0-9]* direct'
 }
 
+# direct_windows NAME...: these tests of windows.py
 direct_windows() {
     local status=0 log=$WORK/windows
 
     # shellcheck disable=SC2086,SC2154 # several words; of test/lab/xen
-    "$XSHM_SRC/test/lab/windows.py" --device xen --guests $guests \
+    "$XSHM_SRC/test/lab/windows.py" --device xen --guests $guests --only "$@" \
         >"$log" 2>&1 || status=$?
     # shellcheck disable=SC2154 # of test/lab/xen
     tap_collect "$boot: " <"$log"
@@ -159,11 +160,13 @@ direct_tests() {
         direct_mpi_on_xen direct guest1:2,guest2:2 4 rma xen local
     check "mpirun rma, 2 guests, 2 ranks, by message" \
         direct_mpi message guest1,guest2 2 rma xen
-    direct_windows
+    direct_windows direct large message known third same-guest kill-user \
+        kill-owner free cycles
 }
 
-# For --in: with the plan at the end
+# For --in: with what takes long, and the plan at the end
 direct_alone() {
     direct_tests
+    direct_windows held
     tap_finish
 }
