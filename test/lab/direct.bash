@@ -138,35 +138,39 @@ direct_windows() {
     [ "$status" -eq 0 ] || tap_not_ok "$boot: windows.py: status $status"
 }
 
+# What is in test/lab/xen's first boot
 direct_tests() {
-    local way
-
     direct_push_batches
-    for way in direct message; do
-        check "ucx_perftest put, get, atomics of UCT, $way" \
-            direct_pair "$way" rma_uct '' -x xshm -d xen
-        check "ucx_perftest put, get, atomics of UCP, $way" \
-            direct_pair "$way" rma_ucp xshm
-    done
+    check "ucx_perftest put, get, atomics of UCT, direct" \
+        direct_pair direct rma_uct '' -x xshm -d xen
+    check "mpirun passive, 2 guests, 4 ranks" \
+        direct_mpi_on_xen direct guest1:2,guest2:2 4 passive xen local
+    direct_windows direct known third same-guest kill-user
+}
+
+direct_more_tests() {
+    check "ucx_perftest put, get, atomics of UCT, by message" \
+        direct_pair message rma_uct '' -x xshm -d xen
+    check "ucx_perftest put, get, atomics of UCP, direct" \
+        direct_pair direct rma_ucp xshm
+    check "ucx_perftest put, get, atomics of UCP, by message" \
+        direct_pair message rma_ucp xshm
     check "ucx_perftest tag_bw, allocated memory: one copy" \
         direct_pair direct tag_bw_large xshm
     check "mpirun passive, 2 guests, 2 ranks" \
         direct_mpi_on_xen direct guest1,guest2 2 passive xen
-    check "mpirun passive, 2 guests, 4 ranks" \
-        direct_mpi_on_xen direct guest1:2,guest2:2 4 passive xen local
     check "mpirun rma, 2 guests, 2 ranks, direct" \
         direct_mpi_on_xen direct guest1,guest2 2 rma xen
     check "mpirun rma, 2 guests, 4 ranks, direct" \
         direct_mpi_on_xen direct guest1:2,guest2:2 4 rma xen local
     check "mpirun rma, 2 guests, 2 ranks, by message" \
         direct_mpi message guest1,guest2 2 rma xen
-    direct_windows direct large message known third same-guest kill-user \
-        kill-owner free cycles
+    direct_windows large message kill-owner free cycles held
 }
 
-# For --in: with what takes long, and the plan at the end
+# For --in: all, and the plan at the end
 direct_alone() {
     direct_tests
-    direct_windows held
+    direct_more_tests
     tap_finish
 }

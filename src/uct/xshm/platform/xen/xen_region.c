@@ -54,7 +54,7 @@ typedef struct xshm_xen_region {
     int               is_freed;
     int               is_doubtful; /* Its domain seems to be gone ... */
     int               is_orphan;   /* ... and is, for sure */
-    uint64_t          freed;     /* When, ms */
+    uint64_t          freed;       /* When, ms */
     xshm_abi_table_t *table;
     uint32_t          num_table_pages;
     uint64_t          table_index; /* In the file of tables */
