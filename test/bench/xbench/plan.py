@@ -38,10 +38,40 @@ class Test:
     environment: tuple = ()  # variables: (name, value)
     note: str = ""
 
+    def title(self):
+        """What it is, without its size."""
+        return " ".join(filter(None, (self.level, self.name, self.layout,
+                                      self.note)))
+
     def label(self):
         layout = f" {self.layout}" if self.layout else ""
         note = f" {self.note}" if self.note else ""
         return f"{self.level} {self.name}{layout} {size_text(self.size)}{note}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A row of a table with figures that ucx_perftest does not take."""
+
+    part: str
+    row: str
+    unit: str
+    scale: float = 1.0  # what a value is divided by when it is shown
+
+
+@dataclass(frozen=True)
+class Placement:
+    """So many ranks of an MPI program on so many CPUs."""
+
+    ranks: int
+    cpus: int
+
+    def figures(self):
+        """Latency, and processor time of a message."""
+        where = (f"{self.ranks} ranks on {self.cpus} "
+                 f"CPU{'s' if self.cpus > 1 else ''}")
+        return (Figure("yield", f"{where}: latency", "us", 1e3),
+                Figure("yield", f"{where}: processor time", "us", 1e3))
 
 
 @dataclass(frozen=True)
@@ -77,6 +107,10 @@ def instructions_key(name, what):
     return ("instructions", what, name)
 
 
+def figure_key(figure, name):
+    return ("figure", figure, name)
+
+
 def size_text(size):
     """A size as people write it: 8 B, 64 KiB."""
     for unit, bytes_ in (("MiB", 1 << 20), ("KiB", 1 << 10)):
@@ -89,8 +123,16 @@ SUBJECT = "xshm"
 BASELINE = "posix"
 SINGLE_COPY = "posix+cma"
 
+
+
+def _subject(name, **settings):
+    """xshm, with settings of its own."""
+    return Contestant(name, "xshm", ("local", "xshm"), needs_library=True,
+                      environment=settings)
+
+
 CONTESTANTS = [
-    Contestant(SUBJECT, "xshm", ("local", "xshm"), needs_library=True),
+    _subject(SUBJECT),
     Contestant(BASELINE, "posix", ("memory", "posix")),
     Contestant(SINGLE_COPY, "posix,cma"),
     Contestant("sysv", "sysv", ("memory", "sysv")),
@@ -102,10 +144,26 @@ AM_LAT = Test("uct", "am_lat", 8, LATENCY, "short")
 AM_RATE = Test("uct", "am_bw", 8, RATE, "short")
 AM_BCOPY = Test("uct", "am_bw", 8192, BANDWIDTH, "bcopy")
 TAG_LAT = Test("ucp", "tag_lat", 8, LATENCY)
-TAG_64K = Test("ucp", "tag_bw", 64 << 10, BANDWIDTH)
-TAG_1M = Test("ucp", "tag_bw", 1 << 20, BANDWIDTH)
 
-TESTS = [AM_LAT, AM_RATE, AM_BCOPY, TAG_LAT, TAG_64K, TAG_1M]
+
+def _tag_bw(size):
+    """Between buffers that ucx_perftest has allocated by UCX, its default."""
+    return Test("ucp", "tag_bw", size, BANDWIDTH, note="allocated")
+
+
+def _tag_bw_heap(size):
+    """Between buffers of malloc(), which is what most programs have."""
+    return Test("ucp", "tag_bw", size, BANDWIDTH, note="malloc'ed",
+                environment=(("UCX_ALLOC_PRIO", "heap"),))
+
+
+TAG_64K = _tag_bw(64 << 10)
+TAG_1M = _tag_bw(1 << 20)
+TAG_64K_HEAP = _tag_bw_heap(64 << 10)
+TAG_1M_HEAP = _tag_bw_heap(1 << 20)
+
+TESTS = [AM_LAT, AM_RATE, AM_BCOPY, TAG_LAT, TAG_64K, TAG_1M, TAG_64K_HEAP,
+         TAG_1M_HEAP]
 
 # Access to the other side's memory; 64 KiB and "by message" are xshm's alone
 BY_MESSAGE = {"environment": (("UCX_XSHM_RMA", "message"),),
@@ -131,13 +189,52 @@ RMA_OWN_TESTS = [
 # More sizes, for the picture
 PICTURE_LATENCY = [Test("ucp", "tag_lat", 1 << bits, LATENCY)
                    for bits in range(0, 17, 2)]
-PICTURE_BANDWIDTH = [Test("ucp", "tag_bw", 1 << bits, BANDWIDTH)
-                     for bits in range(6, 23, 2)]
+PICTURE_BANDWIDTH = [_tag_bw(1 << bits) for bits in range(6, 23, 2)]
 PICTURE_CONTESTANTS = [SUBJECT, BASELINE, SINGLE_COPY, "tcp"]
 
 IDLE_CHANNELS = [1, 64, 1024]
 IDLE_PROCESSES = 8  # that the silent senders are spread over
 
+# What it costs to take messages out of the shared memory before they are
+# handed up. Large ones go through the ring only if they are malloc'ed.
+IN_PLACE = _subject("in place", UCX_XSHM_COPY_OUT="off")
+COPIED_OUT = _subject("copied out", UCX_XSHM_COPY_OUT="on")
+COPY_OUT = [IN_PLACE, COPIED_OUT]
+COPY_OUT_TESTS = [
+    *[Test("uct", "am_bw", size, BANDWIDTH, "bcopy")
+      for size in (64, 1 << 10, 8 << 10)],
+    *[_tag_bw_heap(size) for size in (64, 1 << 10, 8 << 10, 64 << 10)],
+]
+
+# Ways to wait: (contestant, how), with pauses between messages in microseconds
+SLEEP = [
+    (_subject("xshm polls"), "poll"),
+    (_subject("sleeps at once", UCX_XSHM_SPIN="0"), "sleep"),
+    (_subject("sleeps"), "sleep"),
+    (Contestant("posix sleeps", "posix"), "sleep"),
+    (Contestant("tcp sleeps", "tcp", environment={"UCX_NET_DEVICES": "lo"}),
+     "sleep"),
+]
+SLEEP_PAUSES = [0, 10, 100, 1000]
+
+
+def sleep_figures(pause):
+    """Latency, and processor time of the one who waits, for each message."""
+    when = f"{pause} us between" if pause else "no pause"
+    return (Figure("sleep", f"{when}: latency", "us", 1e3),
+            Figure("sleep", f"{when}: processor time", "us", 1e3))
+
+
+# Who gives up the processor: xshm after so many empty polls, or Open MPI
+YIELD = [
+    _subject(name, UCX_XSHM_YIELD=polls, OMPI_MCA_mpi_yield_when_idle=idle)
+    for name, polls, idle in (
+        ("nobody", "0", "0"), ("xshm", "4000", "0"),
+        ("xshm early", "100", "0"),
+        ("Open MPI", "0", "1"), ("both", "4000", "1"))
+]
+YIELD_PLACEMENTS = [Placement(2, 2), Placement(2, 1), Placement(4, 2),
+                    Placement(4, 1)]
 
 SEND = "am_short sent"
 RECEIVE = "am_short received"

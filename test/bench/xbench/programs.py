@@ -12,6 +12,11 @@ from .plan import limit_key
 from .process import BenchError, Process, run
 
 SECONDS = 300             # no program is meant to take more than some
+# Open MPI takes UCX, whatever the transport; root need not be told that he is
+MPI_SETTINGS = {"OMPI_MCA_pml": "ucx", "OMPI_MCA_opal_common_ucx_tls": "any",
+                "OMPI_MCA_opal_common_ucx_devices": "any",
+                "OMPI_ALLOW_RUN_AS_ROOT": "1",
+                "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 COUNT_MESSAGES = (1600, 16000)
 COUNT_CALLS = (200_000, 400_000)
 
@@ -32,6 +37,9 @@ class Programs:
                              f"then \"make -C '{self._folder}' check\"")
         return path
 
+    def _mpi_path(self, name):
+        return self._path(os.path.join("..", "mpi", name))
+
     def limits(self, name, results, round_):
         """Run hop, spsc, copy or uct_null."""
         output = run([self._path(name), "--cpus", self._cpus],
@@ -42,7 +50,7 @@ class Programs:
             results.add(limit_key(program, case), round_, value)
 
     def _command(self, contestant, *arguments):
-        environment = dict(self._environment)
+        environment = {**self._environment, **contestant.environment}
         command = list(arguments)
         if contestant.needs_library:
             command = self._launcher(command, environment)
@@ -56,6 +64,30 @@ class Programs:
             "--processes", str(min(processes, channels)), transport, device,
             str(channels)), SECONDS)
         return float(output.split(",")[5])
+
+    def pace(self, contestant, how, pause, seconds):
+        """Nanoseconds of latency, and of the server's processor, a message."""
+        command, environment = self._command(
+            contestant, self._path("ucp_pace"), "--cpus", self._cpus, how,
+            str(pause), str(seconds))
+        environment["UCX_TLS"] = contestant.tls
+        output = run(command, environment, SECONDS)
+        return [float(value) for value in output.split(",")[3:5]]
+
+    def pingpong(self, contestant, placement, seconds):
+        """The same of MPI: nanoseconds of the processors of all ranks."""
+        cpus = self._cpus.split(",")[:placement.cpus]
+        command, environment = self._command(
+            contestant, "taskset", "-c", ",".join(cpus), "mpirun",
+            "--oversubscribe", "--bind-to",
+            "core" if placement.ranks <= len(cpus) else "none", "-np",
+            str(placement.ranks), self._mpi_path("pingpong"), str(seconds))
+        environment.update(MPI_SETTINGS, UCX_TLS=f"{contestant.tls},self")
+        output = run(command, environment, SECONDS)
+        found = re.search(r"^pingpong,\d+,([\d.]+),([\d.]+)$", output, re.M)
+        if found is None:
+            raise BenchError(f"pingpong printed no figures: {output}")
+        return [float(value) for value in found.groups()]
 
     def _callgrind(self, contestant, function, program, *arguments):
         """Instructions that were executed in a function."""

@@ -4,8 +4,9 @@ SPDX-License-Identifier: BSD-3-Clause
 """
 
 from .plan import (BASELINE, HOP, IDLE_CHANNELS, LATENCY, SUBJECT, AM_BCOPY,
-                   AM_LAT, AM_RATE, TAG_1M, TAG_64K, TAG_LAT, RECEIVE, SEND,
-                   idle_key, instructions_key, limit_key, test_key)
+                   AM_LAT, AM_RATE, TAG_1M, TAG_1M_HEAP, TAG_64K, TAG_64K_HEAP,
+                   TAG_LAT, RECEIVE, SEND, figure_key, idle_key,
+                   instructions_key, limit_key, test_key)
 from .results import UNITS
 
 NO_FIGURE = "-"
@@ -18,6 +19,8 @@ LIMITS = {
     AM_BCOPY: (limit_key("copy", "memcpy 8192"), "memcpy"),
     TAG_64K: (limit_key("copy", "two-copy-64K 65536"), "two copies"),
     TAG_1M: (limit_key("copy", "two-copy-64K 1048576"), "two copies"),
+    TAG_64K_HEAP: (limit_key("copy", "two-copy-64K 65536"), "two copies"),
+    TAG_1M_HEAP: (limit_key("copy", "two-copy-64K 1048576"), "two copies"),
 }
 
 # Each limit once more, with what it says
@@ -70,9 +73,9 @@ def limits(results):
         _table(rows)
 
 
-def tests(results, names, chosen):
-    """A line for each test: everybody's median, and the ratio to posix."""
-    ratio = f"{SUBJECT}/{BASELINE}"
+def tests(results, names, chosen, subject=SUBJECT, baseline=BASELINE):
+    """A line for each test: everybody's median, and the ratio of two."""
+    ratio = f"{subject}/{baseline}"
     rows = [("medians", "", *names, ratio, "limit", "")]
     for test in chosen:
         unit, scale = UNITS[test.value]
@@ -82,13 +85,22 @@ def tests(results, names, chosen):
             test.label(), unit,
             *[_number(_scaled(results.median(test_key(test, name)), scale))
               for name in names],
-            _number(results.ratio(test_key(test, SUBJECT),
-                                  test_key(test, BASELINE))),
+            _number(results.ratio(test_key(test, subject),
+                                  test_key(test, baseline))),
             _number(_scaled(limit, scale)),
             what if limit is not None else ""))
     _table(rows)
     if any(test.value == LATENCY for test in chosen):
         print("(ns one way: less is better; M/s and GB/s: more is better)")
+
+
+def figures(results, title, names, rows):
+    """A line for each figure: everybody's median."""
+    _table([(title, "", *names),
+            *[(f"  {row.row}", row.unit, *[
+                _number(_scaled(results.median(figure_key(row, name)),
+                                row.scale)) for name in names])
+              for row in rows]])
 
 
 def idle(results, names):

@@ -56,12 +56,12 @@ class Results:
         with open(path, "w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(["round", "level", "test", "layout", "bytes",
-                            "contestant", "iterations", "median_ns",
+                            "note", "contestant", "iterations", "median_ns",
                             "overall_ns", "value", "unit"])
             for round_, test, name, run in self._runs:
                 unit, scale = UNITS[test.value]
                 table.writerow([round_, test.level, test.name, test.layout,
-                                test.size, name, run.iterations,
+                                test.size, test.note, name, run.iterations,
                                 f"{run.median_ns:.1f}",
                                 f"{run.overall_ns:.1f}",
                                 f"{run.value / scale:.4g}", unit])
@@ -89,10 +89,13 @@ class Results:
             unit, scale = UNITS[what.value]
             size = what.size
             ratio = self.ratio(key, test_key(what, BASELINE))
-            what = f"{what.level} {what.name} {what.layout}".strip()
+            what = what.title()
         elif kind == "limit":
             unit, scale = LIMIT_UNITS[what]
             what, name = f"{what} {name}", ""
+        elif kind == "figure":
+            unit, scale = what.unit, what.scale
+            kind, what = what.part, what.row
         elif kind == "idle":
             unit, what = "ns", f"empty progress, {what} idle channels"
         return [kind, what, size, name, unit,
