@@ -46,6 +46,9 @@ AC_DEFUN([XSHM_CHECK_TOOLS], [
     AS_IF([test "x$MPICC" != xno], [xshm_mpi=yes],
           [xshm_mpi="no (install libopenmpi-dev for them)"])
     AM_CONDITIONAL([HAVE_MPI], [test "x$xshm_mpi" = xyes])
+    AC_CHECK_PROGS([OSHCC], [oshcc], [no])
+    AM_CONDITIONAL([HAVE_OSHMEM],
+                   [test "x$xshm_mpi" = xyes && test "x$OSHCC" != xno])
     AC_CHECK_PROGS([CLANG_FORMAT], [clang-format], [no])
 ])
 

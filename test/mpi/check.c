@@ -27,12 +27,24 @@ static uint64_t check_bytes = 0;
 void check_init(int *argc, char ***argv)
 {
     MPI_Init(argc, argv);
+    check_attach();
+}
+
+void check_attach(void)
+{
     MPI_Comm_rank(MPI_COMM_WORLD, &check_rank);
     MPI_Comm_size(MPI_COMM_WORLD, &check_size);
     check_corrupt = (check_rank == 0) && (getenv(CHECK_CORRUPT_ENV) != NULL);
 }
 
 int check_finish(const char *name)
+{
+    check_report(name);
+    MPI_Finalize();
+    return EXIT_SUCCESS;
+}
+
+void check_report(const char *name)
 {
     uint64_t total = 0;
 
@@ -42,8 +54,6 @@ int check_finish(const char *name)
         printf("RESULT %s ranks=%d bytes=%lu ok\n", name, check_size, total);
         fflush(stdout);
     }
-    MPI_Finalize();
-    return EXIT_SUCCESS;
 }
 
 void check_fail(const char *file, int line, const char *what, const char *fmt,

@@ -37,6 +37,11 @@ extern int check_corrupt; /**< 1 where a test wants this rank to send damaged
 void check_init(int *argc, char ***argv);
 
 /**
+ * The same where somebody else has started MPI, as OpenSHMEM does.
+ */
+void check_attach(void);
+
+/**
  * Let rank 0 print the line that the test scripts look for, then stop MPI.
  *
  * @param [in] name  Name of the program.
@@ -44,6 +49,11 @@ void check_init(int *argc, char ***argv);
  * @return The exit status of the program.
  */
 int check_finish(const char *name);
+
+/**
+ * Let rank 0 print that line only.
+ */
+void check_report(const char *name);
 
 /** Print where a check failed, and abort the job. Does not return. */
 void check_fail(const char *file, int line, const char *what, const char *fmt,

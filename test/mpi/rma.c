@@ -4,7 +4,8 @@
  *
  * One-sided communication through windows, of memory that MPI allocates and
  * of memory of our own: put, get, accumulate, fetch-and-op, compare-and-swap,
- * with fences, with start and post, and with locks.
+ * with fences, with start and post, and with locks; atomics at random places with
+ * a known sum.
  */
 
 #include "check.h"
@@ -13,11 +14,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RMA_SLOT     (256 * CHECK_KIB) /* Of each rank in each window */
-#define RMA_COUNTERS 16
-#define RMA_ADDS     200
-#define RMA_SWAPS    40
-#define RMA_PAUSE_US 100
+#define RMA_SLOT       (256 * CHECK_KIB) /* Of each rank in each window */
+#define RMA_COUNTERS   16
+#define RMA_ADDS       200
+#define RMA_SWAPS      40
+#define RMA_PAUSE_US   100
+#define RMA_NUMBER_MAX (1UL << 32)
 
 typedef struct {
     MPI_Win win;
@@ -197,6 +199,60 @@ static void rma_fetch_and_op(rma_window_t *window)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
+static int64_t rma_sum(const rma_window_t *window)
+{
+    const int64_t *mine = (const int64_t *)window->base;
+    int64_t        sum  = 0;
+    int            i;
+
+    for (i = 0; i < RMA_COUNTERS; ++i) {
+        sum += mine[i];
+    }
+    MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_INT64_T, MPI_SUM, MPI_COMM_WORLD);
+    return sum;
+}
+
+/* Add a number to a counter drawn at random of a rank drawn at random */
+static int64_t rma_random_add(rma_window_t *window, uint64_t *random, int fetch)
+{
+    int64_t number = (int64_t)(check_random(random) % RMA_NUMBER_MAX);
+    int     target = (int)(check_random(random) % check_size);
+    size_t  offset = check_random(random) % RMA_COUNTERS * sizeof(number);
+    int64_t old;
+
+    if (fetch) {
+        MPI_Fetch_and_op(&number, &old, MPI_INT64_T, target, offset, MPI_SUM,
+                         window->win);
+    } else {
+        MPI_Accumulate(&number, 1, MPI_INT64_T, target, offset, 1, MPI_INT64_T,
+                       MPI_SUM, window->win);
+    }
+    MPI_Win_flush(target, window->win);
+    return number;
+}
+
+/* All counters of all ranks together must hold all that was added */
+static void rma_random_adds(rma_window_t *window)
+{
+    uint64_t random = check_seed(check_rank, check_size, 5);
+    int64_t  added  = 0, sum;
+    int      i;
+
+    memset(window->base, 0, RMA_COUNTERS * sizeof(sum));
+    MPI_Barrier(MPI_COMM_WORLD);
+    MPI_Win_lock_all(0, window->win);
+    for (i = 0; i < RMA_ADDS; ++i) {
+        added += rma_random_add(window, &random, i % 2);
+    }
+    MPI_Win_unlock_all(window->win);
+    MPI_Allreduce(MPI_IN_PLACE, &added, 1, MPI_INT64_T, MPI_SUM,
+                  MPI_COMM_WORLD);
+    sum = rma_sum(window);
+    CHECK(sum == added, "the counters hold %ld, not %ld", sum, added);
+    check_count(RMA_ADDS * sizeof(sum));
+    MPI_Barrier(MPI_COMM_WORLD);
+}
+
 static int64_t rma_swap(rma_window_t *window, int64_t from, int64_t to)
 {
     int64_t old = -1;
@@ -272,6 +328,7 @@ static void rma_run(int created)
         rma_accumulate(&window, sizes[i] / sizeof(int64_t) + 1);
     }
     rma_fetch_and_op(&window);
+    rma_random_adds(&window);
     rma_compare_and_swap(&window);
     rma_close(&window);
 }

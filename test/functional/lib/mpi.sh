@@ -13,7 +13,8 @@
 MPI_BIN=$XSHM_BUILD/test/mpi
 MPI_PARAMETER_FILE=$XSHM_INSTALL/share/xshm/xshm-mca-params.conf
 
-# More arguments of mpirun
+# What starts the job, and more arguments for it
+MPI_LAUNCHER=mpirun
 MPI_EXTRA=()
 
 mpi_init() {
@@ -67,17 +68,17 @@ mpi_direct() {
     env -i "${MPI_BASE[@]}" "${FUNC_ENV[@]}" OMPI_MCA_pml=ucx \
         OMPI_MCA_osc=ucx OMPI_MCA_opal_common_ucx_tls=any \
         OMPI_MCA_opal_common_ucx_devices=any "${MPI_VARS[@]}" \
-        "${MPI_ISOLATE[@]}" mpirun --oversubscribe "$@"
+        "${MPI_ISOLATE[@]}" "$MPI_LAUNCHER" --oversubscribe "$@"
 }
 
 mpi_xshm_run() {
     env -i "${MPI_BASE[@]}" "${MPI_VARS[@]}" "${MPI_ISOLATE[@]}" \
-        "$XSHM_INSTALL/bin/xshm_run" mpirun --oversubscribe "$@"
+        "$XSHM_INSTALL/bin/xshm_run" "$MPI_LAUNCHER" --oversubscribe "$@"
 }
 
 mpi_parameter_file() {
     env -i "${MPI_BASE[@]}" "HOME=$MPI_CONFIGURED_HOME" "${MPI_VARS[@]}" \
-        "${MPI_ISOLATE[@]}" mpirun "$@"
+        "${MPI_ISOLATE[@]}" "$MPI_LAUNCHER" "$@"
 }
 
 # mpi_start HOW RANKS UCX_TLS DIR [VARIABLE=VALUE...] PROGRAM: run it in a
@@ -107,14 +108,19 @@ mpi_moved() {
     sed -n 's/^RESULT .* bytes=\([0-9]*\) ok$/\1/p' "$1"
 }
 
-# One run with all its proofs
+# mpi_case HOW RANKS UCX_TLS PROGRAM [WAY [VARIABLE=VALUE...]]: one run with all
+# its proofs; WAY, if it is there, as proof_way has it
 mpi_case() {
-    local how=$1 ranks=$2 tls=$3 program=$4 dir others=
+    local how=$1 ranks=$2 tls=$3 program=$4 way=${5-} dir others=
+    shift $(($# < 5 ? $# : 5))
     dir=$(mktemp -d "$FUNC_WORK/case.XXXXXX")
     case ,$tls, in
         *,self,*) others=self ;;
     esac
-    mpi_start "$how" "$ranks" "$tls" "$dir" "$MPI_BIN/$program" || {
+    if [ "$way" = message ]; then
+        set -- "$@" UCX_XSHM_RMA=message
+    fi
+    mpi_start "$how" "$ranks" "$tls" "$dir" "$@" "$MPI_BIN/$program" || {
         mpi_show "$dir"
         return 1
     }
@@ -124,6 +130,9 @@ mpi_case() {
     fi
     proof_lanes "$dir" "$ranks" "$FUNC_TL" $others
     proof_pml "$dir" "$dir/output" "$ranks"
+    if [ -n "$way" ]; then
+        proof_way "$dir" "$way"
+    fi
     proof_bytes "$dir/bytes" "$(mpi_moved "$dir/output")"
     rm -rf "$dir"
 }

@@ -16,8 +16,9 @@
 #   proof_pml DIR OUTPUT PROCESSES
 #       fails unless OUTPUT (of mpirun with proof_mpi_env) shows for each
 #       process of which DIR has a log that Open MPI chose its "ucx" component
-#   proof_way DIR WAY         fails unless all access to peers' memory that the
-#                             processes count was "direct", or by "message"
+#   proof_way DIR WAY         fails unless the processes have accessed their peers'
+#                             memory in that way: "direct" or "message", and
+#                             nothing in the other one, or "mixed", both
 #   proof_bytes REPORT MOVED  fails if more went over TCP (by isolate's REPORT)
 #                             than what starting a job needs
 #
@@ -151,6 +152,25 @@ proof_pml() {
     return "$failed"
 }
 
+# What the interfaces count, and write to the log when they are closed
+proof_way() {
+    cat "$1"/ucx.*.log | awk -v way="$2" '
+        /xshm: interface .* made [0-9]+ direct accesses and [0-9]+ by message/ {
+            for (i = 1; i < NF; i++) {
+                if ($i == "made") direct += $(i + 1)
+                if ($i == "and") messages += $(i + 1)
+            }
+        }
+        END {
+            printf "%d direct accesses, %d by message\n", direct, messages
+            if (((way != "message") != (direct > 0)) ||
+                ((way != "direct") != (messages > 0))) {
+                print "NOT PROVEN: that is not " way
+                exit 1
+            }
+        }'
+}
+
 proof_bytes() {
     local report=$1 moved=$2 bytes
     bytes=$(cat "$report")
@@ -163,23 +183,4 @@ proof_bytes() {
         return 1
     fi
     echo "PROOF $bytes bytes went over the loopback interface, $moved moved"
-}
-
-# proof_way DIR WAY: what the processes count in their logs. Memory that
-# is allocated by UCX must never go by message, unless that is asked for.
-proof_way() {
-    cat "$1"/ucx.*.log | awk -v way="$2" '
-        /xshm: interface .* made [0-9]+ direct accesses and [0-9]+ by message/ {
-            for (i = 1; i < NF; i++) {
-                if ($i == "made") direct += $(i + 1)
-                if ($i == "and") messages += $(i + 1)
-            }
-        }
-        END {
-            printf "%d direct accesses, %d by message\n", direct, messages
-            if ((way == "direct") ? !direct || messages : direct || !messages) {
-                print "NOT PROVEN: that is not " way
-                exit 1
-            }
-        }'
 }
