@@ -19,8 +19,9 @@ FUNC_TL=${XSHM_TEST_TL:-xshm}
 
 # A test that takes longer hangs. Far above what any of them needs.
 FUNC_WATCHDOG=${XSHM_TEST_WATCHDOG:-120}
+# Below those that Linux gives to sockets that connect
 FUNC_LOW_PORT=20000
-FUNC_PORTS=30000
+FUNC_PORTS=12000
 
 # shellcheck source=tap.sh
 . "$FUNC_DIR/lib/tap.sh"
@@ -83,20 +84,27 @@ func_need() {
         "(make -C \"$XSHM_BUILD\" check TESTS=)"
 }
 
-func_is_listening() {
+# func_has_socket PORT STATES: is there a local socket in one of the states, which
+# is a regular expression for what the kernel calls them?
+func_has_socket() {
     local port
     port=$(printf '%04X' "$1")
-    awk -v port="$port" '
-        $4 == "0A" { sub(/.*:/, "", $2); if ($2 == port) found = 1 }
+    awk -v port="$port" -v states="$2" '
+        $4 ~ states { sub(/.*:/, "", $2); if ($2 == port) found = 1 }
         END { exit !found }' /proc/self/net/tcp /proc/self/net/tcp6 \
         2>/dev/null
+}
+
+func_is_listening() {
+    func_has_socket "$1" '^0A$'
 }
 
 func_free_port() {
     local port
     while :; do
         port=$((FUNC_LOW_PORT + (RANDOM * 32768 + RANDOM) % FUNC_PORTS))
-        if ! func_is_listening "$port"; then
+        # Not even one that is about to vanish: bind() would fail
+        if ! func_has_socket "$port" .; then
             echo "$port"
             return 0
         fi
