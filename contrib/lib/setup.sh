@@ -102,7 +102,7 @@ setup_configure_inputs() {
     printf '%s\n' "$@"
     cat "$SETUP_UCX_SOURCE/.xshm-source-version"
     # Tools that configure looks for: it has to look again when they appear
-    command -v clang-format mpicc || true
+    command -v clang-format mpicc oshcc || true
     ls /usr/include/{cmocka,jansson,xenstore}.h 2>/dev/null || true
 }
 
