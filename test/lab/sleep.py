@@ -18,11 +18,11 @@ from peers import AGENT_LIFE, XENLAB, expect, say
 from programs import LIBRARY, PROGRAMS, check, main, succeeded
 
 SLEEP = os.path.join(PROGRAMS, 'uct_sleep')
-# Times that the process in the middle sleeps, in all; its peer sleeps as often
-SLEEPS = {'message': 2500, 'room': 2500}
-# Whoever wants to be woken is looked after by its timer until the peer has said
-# yes, which takes a look of the peer's service
-MAX_TIMEOUTS = 20
+# Times that the process in the middle sleeps; its peer sleeps as often
+SLEEPS = {'message': 2000, 'room': 600}
+# Whoever wants to be woken wakes by its timer, after 1 ms at first, until the peer
+# has said yes: it looks ten times a second, and so does the answer's reader
+MAX_TIMEOUTS = 400
 # Each way
 BUSY_MESSAGES = 500000
 # Of the thread that looks after all channels ten times a second
