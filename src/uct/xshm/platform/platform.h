@@ -203,6 +203,10 @@ struct xshm_platform_ops {
     /** Peers are not of this virtual machine: they are trusted less */
     int is_foreign;
 
+    /** Is this system of the kind that the platform is for? If so, and probe
+     *  says no, users are told what is missing. NULL: every system is. */
+    int (*is_here)(void);
+
     /**
      * Can this platform be used here? Must be cheap, and may not start
      * anything. @a reason is filled when it can not.

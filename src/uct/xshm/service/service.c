@@ -189,6 +189,16 @@ static void xshm_service_close_platforms(void)
     }
 }
 
+/* Once for each process that uses the transport: UCX goes on with what it has */
+static void
+xshm_service_report_unusable(const xshm_platform_ops_t *ops, const char *reason)
+{
+    int is_here = (ops->is_here == NULL) || ops->is_here();
+
+    ucs_log(is_here ? UCS_LOG_LEVEL_WARN : UCS_LOG_LEVEL_DEBUG,
+            "xshm: device %s cannot be used: %s", ops->device, reason);
+}
+
 static ucs_status_t
 xshm_service_open_platform(const xshm_platform_ops_t *ops, int index)
 {
@@ -197,7 +207,7 @@ xshm_service_open_platform(const xshm_platform_ops_t *ops, int index)
     char             reason[256];
 
     if (!ops->probe(reason, sizeof(reason))) {
-        ucs_debug("xshm: device %s cannot be used: %s", ops->device, reason);
+        xshm_service_report_unusable(ops, reason);
         return UCS_OK;
     }
 

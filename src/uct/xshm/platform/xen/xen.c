@@ -27,7 +27,7 @@
 /* Events of xenstore that are handled before others get a turn */
 #define XSHM_XEN_MAX_EVENTS 64
 
-/* When to try again to listen */
+/* When to try again to be found by others */
 #define XSHM_XEN_LISTEN_MS 1000
 
 #define XSHM_XEN_MSEC_PER_SEC  1000u
@@ -100,8 +100,8 @@ static int xshm_xen_probe_device(unsigned index, char *reason, size_t max)
 
     if (errno == EACCES) {
         snprintf(reason, max,
-                 "%s may not be used by this user: be in the group xshm, and "
-                 "have xshm's udev rules installed, or be root",
+                 "%s may not be used by this user: \"sudo xshm_setup USER\" "
+                 "lets it, from the next login on",
                  path);
     } else if ((errno == ENOENT) && (module != NULL)) {
         snprintf(reason, max, "%s is not there: modprobe %s", path, module);
@@ -216,8 +216,9 @@ static ucs_status_t xshm_xen_open_store(xshm_xen_t *xen)
         return status;
     }
 
+    /* Whom nobody can find may have another transport */
     status = xshm_xen_publish(xen);
-    if (status != UCS_OK) {
+    if ((status != UCS_OK) && (status != UCS_ERR_NO_RESOURCE)) {
         goto err_close;
     }
 
@@ -438,13 +439,21 @@ static void xshm_xen_handle_events(xshm_xen_t *xen)
     }
 }
 
-static void xshm_xen_try_to_listen(xshm_xen_t *xen)
+static void xshm_xen_try_to_be_found(xshm_xen_t *xen)
 {
     uint64_t now = xshm_xen_now_ms();
 
-    if (now >= xen->next_listen) {
-        xen->next_listen = now + XSHM_XEN_LISTEN_MS;
+    if (now < xen->next_listen) {
+        return;
+    }
+
+    xen->next_listen = now + XSHM_XEN_LISTEN_MS;
+    if (xen->is_deaf) {
         xshm_xen_listen_again(xen);
+    }
+
+    if (xen->is_hidden && !xen->is_deaf) {
+        (void)xshm_xen_publish(xen);
     }
 }
 
@@ -456,19 +465,21 @@ static int xshm_xen_dispatch(xshm_platform_t *platform)
 
     (void)!read(xen->kick_fd, &count, sizeof(count));
     xshm_xen_answer_lookups(xen);
-    if (xen->is_deaf) {
-        xshm_xen_try_to_listen(xen);
+    if (xshm_xen_is_unreachable(xen)) {
+        xshm_xen_try_to_be_found(xen);
     }
 
     xshm_xen_handle_events(xen);
     wait = xshm_xen_scan(xen);
-    return (xen->is_deaf && (wait < 0)) ? XSHM_XEN_LISTEN_MS : wait;
+    return (xshm_xen_is_unreachable(xen) && (wait < 0)) ? XSHM_XEN_LISTEN_MS :
+                                                          wait;
 }
 
 const xshm_platform_ops_t xshm_xen_ops = {
         .device        = "xen",
         .dev_addr_size = sizeof(xshm_xen_dev_addr_t),
         .is_foreign    = 1,
+        .is_here       = xshm_xen_is_guest,
         .probe         = xshm_xen_probe,
         .open          = xshm_xen_open,
         .close         = xshm_xen_close,

@@ -108,6 +108,33 @@ void xshm_xen_remove_folders(xshm_xen_t *xen, uint32_t peer)
     xshm_xen_store_remove(&xen->store, path);
 }
 
+void xshm_xen_complain_nodes(xshm_xen_t *xen)
+{
+    if (!xen->is_full) {
+        xen->is_full = 1;
+        ucs_error("xshm: cannot write to xenstore: %m. This machine may have "
+                  "used up its nodes, all programs together: raise the host's "
+                  "quota for each virtual machine (xenstored --entry-nb=N, or "
+                  "quota-maxentity in oxenstored.conf, 1000 by default)");
+    }
+}
+
+/* What is tried is readable by nobody, so that no peer is woken by it */
+int xshm_xen_can_ask(xshm_xen_t *xen, uint32_t domid)
+{
+    char path[XSHM_XEN_PATH_MAX];
+
+    snprintf(path, sizeof(path), XSHM_XEN_DIR "/%" PRIx64, xen->super.process);
+    if (xshm_xen_prepare_folder(xen, XSHM_XEN_REQUESTS, domid) &&
+        xshm_xen_store_has_room(&xen->store, path)) {
+        xen->is_full = 0;
+        return 1;
+    }
+
+    xshm_xen_complain_nodes(xen);
+    return 0;
+}
+
 static xshm_xen_conn_t *
 xshm_xen_conn_new(xshm_xen_t *xen, uint32_t domid, int is_sender)
 {
@@ -212,36 +239,33 @@ static void xshm_xen_conn_ask(xshm_xen_conn_t *conn, uint64_t now)
     conn->mem->is_asked = 1;
     if (xshm_xen_conn_write_request(conn)) {
         conn->state = XSHM_XEN_CONN_ASKING;
+        conn->error = 0;
         return;
     }
 
+    conn->error    = errno;
+    conn->next_try = now + XSHM_XEN_RETRY_MS;
     ucs_debug("xshm: cannot write a request for domain %u to xenstore: %m. It "
               "is tried again",
               conn->domain->domid);
-    conn->next_try = now + XSHM_XEN_RETRY_MS;
 }
 
 static void xshm_xen_conn_give_up(xshm_xen_conn_t *conn)
 {
-    if (conn->was_refused) {
-        ucs_debug("xshm: domain %u had no room for a channel in %d seconds",
-                  conn->domain->domid, XSHM_XEN_ASK_MS / 1000);
-        xshm_xen_conn_report(conn, XSHM_REASON_RESOURCE, 0);
-        return;
+    xshm_reason_t reason =
+            ((conn->state == XSHM_XEN_CONN_WAITING) || conn->was_refused) ?
+                    XSHM_REASON_RESOURCE :
+                    XSHM_REASON_GONE;
+
+    if (conn->error != 0) {
+        errno = conn->error;
+        xshm_xen_complain_nodes(xshm_xen_conn_xen(conn));
     }
 
-    if (conn->state == XSHM_XEN_CONN_WAITING) {
-        ucs_error("xshm: xenstore had no room in %d seconds for a request to "
-                  "domain %u: this machine may have used up its nodes "
-                  "(xenstored's quota, 1000 by default)",
-                  XSHM_XEN_ASK_MS / 1000, conn->domain->domid);
-        xshm_xen_conn_report(conn, XSHM_REASON_RESOURCE, 0);
-        return;
-    }
-
-    ucs_debug("xshm: domain %u has not answered in %d seconds",
-              conn->domain->domid, XSHM_XEN_ASK_MS / 1000);
-    xshm_xen_conn_report(conn, XSHM_REASON_GONE, 0);
+    ucs_debug("xshm: domain %u has not accepted a request in %d seconds: %s",
+              conn->domain->domid, XSHM_XEN_ASK_MS / 1000,
+              xshm_reason_string(reason));
+    xshm_xen_conn_report(conn, reason, 0);
 }
 
 static void xshm_xen_conn_accepted(xshm_xen_conn_t *conn)

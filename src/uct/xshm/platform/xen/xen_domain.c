@@ -27,6 +27,12 @@
  * takes two) */
 #define XSHM_XEN_MAX_MAPPED 32768u /* pages */
 
+/* The limit, how much there is, and what raises it */
+#define XSHM_XEN_WATCH_QUOTA \
+    "the host's quota for each virtual machine (xenstored --watch-nb=N, 128 " \
+    "by " \
+    "default; or quota-maxwatch in oxenstored.conf, 100 by default)"
+
 
 xshm_xen_domain_t *xshm_xen_domain_find(xshm_xen_t *xen, uint32_t domid)
 {
@@ -174,10 +180,9 @@ static void xshm_xen_domain_complain(xshm_xen_t *xen)
 {
     if (!xen->is_short) {
         xen->is_short = 1;
-        ucs_warn("xshm: this virtual machine may have no more watches in "
-                 "xenstore (xenstored's quota, 128 or 100 by default, for all "
-                 "programs together): other machines' ends are noticed after "
-                 "%d seconds instead of at once",
+        ucs_warn("xshm: this machine has no more watches in xenstore: other "
+                 "machines' ends are noticed after %d seconds instead of at "
+                 "once. Use fewer processes, or raise " XSHM_XEN_WATCH_QUOTA,
                  XSHM_XEN_CHECK_MS / 1000);
     }
 }
@@ -249,13 +254,16 @@ ucs_status_t xshm_xen_listen(xshm_xen_t *xen)
 void xshm_xen_listen_again(xshm_xen_t *xen)
 {
     int was_deaf = xen->is_deaf;
+    int is_deaf  = (xshm_xen_store_reopen(&xen->store) != UCS_OK) ||
+                  (xshm_xen_listen(xen) != UCS_OK);
 
-    xen->is_deaf = (xshm_xen_store_reopen(&xen->store) != UCS_OK) ||
-                   (xshm_xen_listen(xen) != UCS_OK);
-    if (xen->is_deaf && !was_deaf) {
-        ucs_error("xshm: cannot hear of other machines' requests: this one may "
-                  "have no more watches in xenstore (xenstored's quota). Use "
-                  "fewer processes, or raise it");
+    pthread_mutex_lock(&xen->lock);
+    xen->is_deaf = is_deaf;
+    pthread_mutex_unlock(&xen->lock);
+    if (is_deaf && !was_deaf) {
+        ucs_error("xshm: cannot hear of other machines' requests: this one has "
+                  "no more watches in xenstore. Use fewer processes, or "
+                  "raise " XSHM_XEN_WATCH_QUOTA);
     }
 }
 

@@ -32,12 +32,11 @@ typedef struct xshm_xen {
     int                kick_fd;      /**< Another thread wants something */
     uint32_t           next_request; /**< Number of the next request */
     uint64_t           next_scan;    /**< Milliseconds */
-    uint64_t           next_listen;  /**< When to try to listen again, if
-                                         is_deaf, milliseconds */
-    int                is_deaf;      /**< No requests are heard of */
+    uint64_t           next_listen;  /**< When to try again to be found, ms */
     int                is_listening; /**< The watch on all machines has fired
                                          for the first time */
     int                is_short;     /**< Watches have run out */
+    int                is_full;      /**< Nodes have run out */
     ucs_list_link_t    domains;
     ucs_list_link_t    refusals; /**< Nodes that refuse a request */
     unsigned           num_refusals;
@@ -48,8 +47,10 @@ typedef struct xshm_xen {
     uint32_t                 epoch; /**< Changes when this machine has moved */
     int has_complained; /**< Of pages that could not be granted; any thread */
 
-    pthread_mutex_t     lock; /**< Protects what follows */
-    pthread_cond_t      cond; /**< A lookup has an answer */
+    pthread_mutex_t lock; /**< Protects what follows */
+    pthread_cond_t  cond; /**< A lookup has an answer */
+    int is_deaf;   /**< No requests are heard of. Written by the service. */
+    int is_hidden; /**< This machine's identity is not in xenstore. The same. */
     xshm_xen_dev_addr_t addr;
     ucs_list_link_t     lookups;    /**< Virtual machines that were asked for */
     ucs_list_link_t     quarantine; /**< Memory that a peer has still mapped */
@@ -118,6 +119,7 @@ typedef struct xshm_xen_conn {
     uint64_t              deadline;    /**< Sender: when to give up, ms */
     uint64_t              next_try;    /**< Sender: when to write, ms */
     int                   was_refused; /**< Sender: for lack of room there */
+    int                   error;       /**< Sender: why it could not, or 0 */
     struct xshm_xen_port *port;      /**< By which the peer wakes us, or NULL */
     struct xshm_xen_bell *bell;      /**< By which we wake it, or NULL */
     uint32_t              seen_port; /**< Peer's, when last looked at */
@@ -196,8 +198,12 @@ void xshm_xen_get_dev_addr(const xshm_platform_t *platform, void *dev_addr);
 int xshm_xen_is_reachable(const xshm_platform_t *platform,
                           const void            *dev_addr);
 
-/** Read the own domain id, and tell other machines who this one is. */
+/** Read the own domain id, and tell other machines who this one is.
+ *  @return UCS_ERR_NO_RESOURCE if xenstore has no room for it. */
 ucs_status_t xshm_xen_publish(xshm_xen_t *xen);
+
+/** Can other machines not ask this one for channels? For the service. */
+int xshm_xen_is_unreachable(const xshm_xen_t *xen);
 
 /** Answer the lookups that wait */
 void xshm_xen_answer_lookups(xshm_xen_t *xen);
@@ -278,6 +284,13 @@ void xshm_xen_disconnect(xshm_conn_t *conn);
 /** End a channel, and tell its owner */
 void xshm_xen_conn_report(xshm_xen_conn_t *conn, xshm_reason_t reason,
                           uint32_t version);
+
+/** Is there room in xenstore to ask a machine for a channel? If not, this has
+ *  said why. */
+int xshm_xen_can_ask(xshm_xen_t *xen, uint32_t domid);
+
+/** A node could not be written: tell why (errno), once until there is room */
+void xshm_xen_complain_nodes(xshm_xen_t *xen);
 
 /** A request of a peer has appeared, changed, or gone */
 void xshm_xen_handle_request(xshm_xen_t *xen, const xshm_xen_path_t *path);

@@ -45,12 +45,22 @@ typedef struct xshm_xen_lookup {
 } xshm_xen_lookup_t;
 
 
+/* Under the lock, or for the service */
+int xshm_xen_is_unreachable(const xshm_xen_t *xen)
+{
+    return xen->is_deaf || xen->is_hidden;
+}
+
+/* Whom nobody can ask has an address that nobody reaches: its peers take another
+ * transport, instead of waiting for an answer */
 void xshm_xen_get_dev_addr(const xshm_platform_t *platform, void *dev_addr)
 {
-    xshm_xen_t *xen = (xshm_xen_t *)platform;
+    static const xshm_xen_dev_addr_t nobody;
+    xshm_xen_t                      *xen = (xshm_xen_t *)platform;
 
     pthread_mutex_lock(&xen->lock);
-    memcpy(dev_addr, &xen->addr, sizeof(xen->addr));
+    memcpy(dev_addr, xshm_xen_is_unreachable(xen) ? &nobody : &xen->addr,
+           sizeof(xen->addr));
     pthread_mutex_unlock(&xen->lock);
 }
 
@@ -124,13 +134,18 @@ xshm_xen_write_identity(xshm_xen_t *xen, const xshm_xen_dev_addr_t *addr)
     if (!xshm_xen_store_share(&xen->store, addr->domid, XSHM_XEN_ID_PATH,
                               XSHM_XEN_STORE_ALL) ||
         !xshm_xen_store_write(&xen->store, XSHM_XEN_ID_PATH, value)) {
-        ucs_error("xshm: cannot write the xenstore node " XSHM_XEN_ID_PATH
-                  ": %m. If there is no room, this machine has used up its "
-                  "nodes (xenstored's quota, 1000 by default)");
-        return UCS_ERR_IO_ERROR;
+        xshm_xen_complain_nodes(xen);
+        return UCS_ERR_NO_RESOURCE;
     }
 
     return UCS_OK;
+}
+
+static void xshm_xen_set_hidden(xshm_xen_t *xen, int is_hidden)
+{
+    pthread_mutex_lock(&xen->lock);
+    xen->is_hidden = is_hidden;
+    pthread_mutex_unlock(&xen->lock);
 }
 
 ucs_status_t xshm_xen_publish(xshm_xen_t *xen)
@@ -151,6 +166,7 @@ ucs_status_t xshm_xen_publish(xshm_xen_t *xen)
     }
 
     status = xshm_xen_write_identity(xen, &addr);
+    xshm_xen_set_hidden(xen, status != UCS_OK);
     if (status != UCS_OK) {
         return status;
     }
@@ -235,7 +251,8 @@ int xshm_xen_is_reachable(const xshm_platform_t *platform, const void *dev_addr)
 
     memcpy(&addr, dev_addr, sizeof(addr));
     pthread_mutex_lock(&xen->lock);
-    if ((addr.domid != xen->addr.domid) && (addr.domid <= XSHM_XEN_DOMID_MAX)) {
+    if (!xshm_xen_is_unreachable(xen) && (addr.domid != xen->addr.domid) &&
+        (addr.domid <= XSHM_XEN_DOMID_MAX)) {
         lookup       = xshm_xen_lookup_get(xen, &addr);
         is_reachable = (lookup != NULL) && xshm_xen_lookup_wait(xen, lookup);
     }
@@ -319,18 +336,30 @@ static xshm_xen_lookup_t *xshm_xen_lookup_next(xshm_xen_t *xen)
     return NULL;
 }
 
+/* That there is no room now is not kept */
+static xshm_xen_lookup_state_t
+xshm_xen_look_up(xshm_xen_t *xen, const xshm_xen_dev_addr_t *addr)
+{
+    if (!xshm_xen_is_on_host(xen, addr)) {
+        return XSHM_XEN_LOOKUP_NO;
+    }
+
+    return xshm_xen_can_ask(xen, addr->domid) ? XSHM_XEN_LOOKUP_YES :
+                                                XSHM_XEN_LOOKUP_FORGOTTEN;
+}
+
 void xshm_xen_answer_lookups(xshm_xen_t *xen)
 {
-    xshm_xen_lookup_t *lookup;
-    int                is_on_host;
+    xshm_xen_lookup_t      *lookup;
+    xshm_xen_lookup_state_t state;
 
     pthread_mutex_lock(&xen->lock);
     while ((lookup = xshm_xen_lookup_next(xen)) != NULL) {
         /* It stays, and its address does not change */
         pthread_mutex_unlock(&xen->lock);
-        is_on_host = xshm_xen_is_on_host(xen, &lookup->addr);
+        state = xshm_xen_look_up(xen, &lookup->addr);
         pthread_mutex_lock(&xen->lock);
-        lookup->state = is_on_host ? XSHM_XEN_LOOKUP_YES : XSHM_XEN_LOOKUP_NO;
+        lookup->state = state;
     }
     pthread_cond_broadcast(&xen->cond);
     pthread_mutex_unlock(&xen->lock);

@@ -108,6 +108,17 @@ int xshm_xen_store_share(xshm_xen_store_t *store, uint32_t domid,
            xs_set_permissions(store->xs, XBT_NULL, path, perms, num_perms);
 }
 
+int xshm_xen_store_has_room(xshm_xen_store_t *store, const char *path)
+{
+    if (!xshm_xen_store_is_open(store) ||
+        !xs_mkdir(store->xs, XBT_NULL, path)) {
+        return 0;
+    }
+
+    xshm_xen_store_remove(store, path);
+    return 1;
+}
+
 void xshm_xen_store_remove(xshm_xen_store_t *store, const char *path)
 {
     if (xshm_xen_store_is_open(store) && !xs_rm(store->xs, XBT_NULL, path) &&

@@ -58,6 +58,9 @@ int xshm_xen_store_write(xshm_xen_store_t *store, const char *path,
 int xshm_xen_store_share(xshm_xen_store_t *store, uint32_t domid,
                          const char *path, uint32_t reader);
 
+/** Could a node be made now? @a path is the one to try, and is gone after it. */
+int xshm_xen_store_has_room(xshm_xen_store_t *store, const char *path);
+
 /** Remove a node, if it is there */
 void xshm_xen_store_remove(xshm_xen_store_t *store, const char *path);
 

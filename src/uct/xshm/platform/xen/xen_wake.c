@@ -187,10 +187,10 @@ static void xshm_xen_complain_ports(xshm_xen_t *xen, uint32_t domid)
 {
     if (!xen->has_no_ports) {
         xen->has_no_ports = 1;
-        ucs_warn("xshm: cannot allocate an event channel to domain %u: %m. If "
-                 "there are no more (max_event_channels of this virtual "
-                 "machine's configuration, 1023 by default), programs that "
-                 "sleep wake up later",
+        ucs_warn("xshm: cannot allocate an event channel to domain %u: %m. "
+                 "Programs that sleep wake up later. If there are no more, "
+                 "raise event_channels in this virtual machine's xl.cfg, "
+                 "1023 by default",
                  domid);
     }
 }

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+#
+# What is to be seen between peers at UCT's level when a guest has met one of
+# its limits: see test/lab/peers.py. The other limits are met by test/lab/xen.
+# Prints "ok NAME" or "not ok NAME", and lines with "#".
+#
+#   limits.py --guests GUEST GUEST...
+#
+# See file LICENSE for terms.
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+from peers import (BUILD, NOTICE, XENLAB, Failed, Lab, complaints, expect,
+                   received, say)
+
+TAKE = os.path.join(BUILD, 'test', 'functional', 'xen_take')
+
+
+class Holder:
+    """A process that keeps all of a resource of a guest."""
+
+    def __init__(self, guest, resource):
+        self.process = subprocess.Popen(
+            [XENLAB, 'exec', guest, '--', TAKE, resource], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        line = self.process.stdout.readline().strip()
+        if not line.startswith('took'):
+            raise Failed(f'{resource} cannot be taken in {guest}: "{line}"')
+        say(f'{guest}: {line} {resource}')
+
+    def end(self):
+        self.process.stdin.close()
+        expect('status of who took all', 0, self.process.wait(NOTICE))
+
+
+def end_of_a_guest_without_watch(lab):
+    """The survivor listens already, and finds no watch for its peer's end."""
+    last = len(lab.guests) - 1
+    survivor, victim = lab.start(0), lab.start(last)
+    survivor.open()
+    address, = victim.open()
+    holder = Holder(lab.guests[0], 'watches')
+    survivor.ask('connect', 'v', address)
+    survivor.ask('send', 'v', 'short', 10, 8)
+    survivor.ask('flush', 'v')
+    received(victim, 10)
+    lines = complaints(survivor)
+    say(lines)
+    expect('lines about it', 1, len(lines.splitlines()))
+    if 'watch-nb' not in lines:
+        raise Failed('the line does not say how to raise the limit')
+
+    subprocess.run([XENLAB, 'destroy', lab.guests[last]], check=True)
+    start = time.monotonic()
+    expect('endpoints that failed', '1', survivor.ask('failures', 1, NOTICE))
+    say(f'noticed after {time.monotonic() - start:.1f} s')
+    expect('all lines', lines, complaints(survivor))
+    victim.drop()
+    lab.agents.remove(victim)
+    holder.end()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--device', choices=['xen'], default='xen')
+    parser.add_argument('--guests', nargs='+', required=True)
+    arguments = parser.parse_args()
+    lab = Lab(arguments.device, arguments.guests)
+    try:
+        end_of_a_guest_without_watch(lab)
+        lab.end_agents()
+        verdict = 'ok'
+    except (Failed, BrokenPipeError, subprocess.SubprocessError) as failure:
+        verdict = 'not ok'
+        say(failure)
+        for agent in lab.agents:
+            say(f'{agent.name}: {agent.log()}')
+    lab.drop_agents()
+    print(f'{verdict} without watches, the end of a guest is noticed all the '
+          'same')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
