@@ -35,7 +35,7 @@ lab_start() {
     # its earlier start is in the log too
     : >"$LAB_STATE/$1.log"
     lab_dom0 /etc/xenlab/create "$1"
-    lab_await "$1"
+    lab_await "$1" || lab_fail "$1 is not up: see the consoles above"
 }
 
 lab_status() {

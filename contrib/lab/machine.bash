@@ -237,7 +237,7 @@ lab_start_machine() {
         fi
         grep -q 'host forwarding rule' "$LAB_STATE/qemu.log" || break
     done
-    lab_fail "QEMU did not start: $(cat "$LAB_STATE/qemu.log")"
+    lab_give_up "QEMU did not start: $(cat "$LAB_STATE/qemu.log")"
 }
 
 # From within the folder of its state, and naming files without folders: blanks
@@ -271,7 +271,7 @@ lab_is_ready() {
     return 1
 }
 
-# lab_await NAME: waits until the machine is up.
+# lab_await NAME: waits until the machine is up; if it does not come, shows why.
 lab_await() {
     local status=0
 
@@ -285,7 +285,13 @@ lab_await() {
     2) lab_say "$1 has failed to start" ;;
     esac
     lab_show_consoles
-    lab_fail "no lab: see the consoles above"
+    return 1
+}
+
+# Nothing is left of a lab that did not start
+lab_give_up() {
+    lab_down
+    lab_fail "$@"
 }
 
 lab_show_consoles() {
@@ -306,7 +312,7 @@ lab_up() {
         "(xenstored: $LAB_XENSTORED), emulated on $LAB_CPUS processors"
     lab_start_machine
     for name in dom0 $(lab_guests); do
-        lab_await "$name"
+        lab_await "$name" || lab_give_up "no lab: see the consoles above"
     done
 }
 
