@@ -218,13 +218,35 @@ xshm_iface_query(uct_iface_h tl_iface, uct_iface_attr_t *attr)
     return UCS_OK;
 }
 
+/* Can memory be shared with somebody? If not, this has said why. */
+static int
+xshm_iface_has_memory(xshm_iface_t *iface, const uct_device_addr_t *dev_addr)
+{
+    xshm_platform_t *platform = xshm_iface_platform(iface);
+
+    return (platform->ops->mem_check == NULL) ||
+           platform->ops->mem_check(platform, dev_addr,
+                                    XSHM_ABI_RING_OFFSET +
+                                            iface->config.ring_size);
+}
+
+/* Who cannot send, or cannot be asked, has an address that nobody reaches, and
+ * reaches nobody: UCX may have another transport, but UCP does not finish to
+ * connect when only one of two sides takes that. */
 static ucs_status_t
 xshm_iface_get_device_address(uct_iface_h tl_iface, uct_device_addr_t *addr)
 {
-    xshm_platform_t *platform =
-            xshm_iface_platform(ucs_derived_of(tl_iface, xshm_iface_t));
+    static const uint8_t nobody[XSHM_DEV_ADDR_MAX];
+    xshm_iface_t        *iface    = ucs_derived_of(tl_iface, xshm_iface_t);
+    xshm_platform_t     *platform = xshm_iface_platform(iface);
+    size_t               size     = platform->ops->dev_addr_size;
 
     platform->ops->get_dev_addr(platform, addr);
+    if (!xshm_iface_has_memory(iface, addr)) {
+        memset(addr, 0, size);
+    }
+
+    iface->is_alone = !memcmp(addr, nobody, size);
     return UCS_OK;
 }
 
@@ -237,18 +259,6 @@ xshm_iface_get_address(uct_iface_h tl_iface, uct_iface_addr_t *addr)
     return UCS_OK;
 }
 
-/* If there is none, UCX may have another transport to go on with */
-static int
-xshm_iface_has_memory(xshm_iface_t *iface, const uct_device_addr_t *dev_addr)
-{
-    xshm_platform_t *platform = xshm_iface_platform(iface);
-
-    return (platform->ops->mem_check == NULL) ||
-           platform->ops->mem_check(platform, dev_addr,
-                                    XSHM_ABI_RING_OFFSET +
-                                            iface->config.ring_size);
-}
-
 static int xshm_iface_is_reachable(const uct_iface_h        tl_iface,
                                    const uct_device_addr_t *dev_addr,
                                    const uct_iface_addr_t  *tl_addr)
@@ -257,10 +267,10 @@ static int xshm_iface_is_reachable(const uct_iface_h        tl_iface,
     xshm_platform_t         *platform = xshm_iface_platform(iface);
     const xshm_iface_addr_t *addr     = (const xshm_iface_addr_t *)tl_addr;
 
-    if (!xshm_allow_has(&iface->mailbox->allow,
+    if (iface->is_alone ||
+        !xshm_allow_has(&iface->mailbox->allow,
                         platform->ops->domain(dev_addr)) ||
-        !platform->ops->is_reachable(platform, dev_addr) ||
-        !xshm_iface_has_memory(iface, dev_addr)) {
+        !platform->ops->is_reachable(platform, dev_addr)) {
         return 0;
     }
 
@@ -960,6 +970,7 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
     self->num_yields     = 0;
     self->num_events     = 0;
     self->num_violations = 0;
+    self->is_alone       = 0;
     self->num_direct     = 0;
     self->num_messages   = 0;
     self->rx_headroom =

@@ -95,6 +95,7 @@ typedef struct xshm_iface {
     uint64_t        num_events;     /**< News from the service */
     uint64_t        num_yields;     /**< Times the processor was given up */
     uint64_t        num_violations; /**< Channels that broke the rules */
+    int             is_alone;       /**< The last address given is nobody's */
     uint64_t        num_direct;     /**< Put, get and atomics: directly */
     uint64_t        num_messages;   /**< The same by message, in records */
 

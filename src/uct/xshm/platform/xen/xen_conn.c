@@ -120,13 +120,12 @@ void xshm_xen_complain_nodes(xshm_xen_t *xen)
 }
 
 /* What is tried is readable by nobody, so that no peer is woken by it */
-int xshm_xen_can_ask(xshm_xen_t *xen, uint32_t domid)
+int xshm_xen_can_ask(xshm_xen_t *xen)
 {
     char path[XSHM_XEN_PATH_MAX];
 
     snprintf(path, sizeof(path), XSHM_XEN_DIR "/%" PRIx64, xen->super.process);
-    if (xshm_xen_prepare_folder(xen, XSHM_XEN_REQUESTS, domid) &&
-        xshm_xen_store_has_room(&xen->store, path)) {
+    if (xshm_xen_store_has_room(&xen->store, path)) {
         xen->is_full = 0;
         return 1;
     }

@@ -50,7 +50,7 @@ typedef struct xshm_xen {
     pthread_mutex_t lock; /**< Protects what follows */
     pthread_cond_t  cond; /**< A lookup has an answer */
     int is_deaf;   /**< No requests are heard of. Written by the service. */
-    int is_hidden; /**< This machine's identity is not in xenstore. The same. */
+    int is_hidden; /**< No room in xenstore for what peers look for. The same. */
     xshm_xen_dev_addr_t addr;
     ucs_list_link_t     lookups;    /**< Virtual machines that were asked for */
     ucs_list_link_t     quarantine; /**< Memory that a peer has still mapped */
@@ -285,9 +285,9 @@ void xshm_xen_disconnect(xshm_conn_t *conn);
 void xshm_xen_conn_report(xshm_xen_conn_t *conn, xshm_reason_t reason,
                           uint32_t version);
 
-/** Is there room in xenstore to ask a machine for a channel? If not, this has
+/** Is there room in xenstore to ask machines for channels? If not, this has
  *  said why. */
-int xshm_xen_can_ask(xshm_xen_t *xen, uint32_t domid);
+int xshm_xen_can_ask(xshm_xen_t *xen);
 
 /** A node could not be written: tell why (errno), once until there is room */
 void xshm_xen_complain_nodes(xshm_xen_t *xen);

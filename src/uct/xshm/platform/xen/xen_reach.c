@@ -166,6 +166,10 @@ ucs_status_t xshm_xen_publish(xshm_xen_t *xen)
     }
 
     status = xshm_xen_write_identity(xen, &addr);
+    if ((status == UCS_OK) && !xshm_xen_can_ask(xen)) {
+        status = UCS_ERR_NO_RESOURCE;
+    }
+
     xshm_xen_set_hidden(xen, status != UCS_OK);
     if (status != UCS_OK) {
         return status;
@@ -251,8 +255,7 @@ int xshm_xen_is_reachable(const xshm_platform_t *platform, const void *dev_addr)
 
     memcpy(&addr, dev_addr, sizeof(addr));
     pthread_mutex_lock(&xen->lock);
-    if (!xshm_xen_is_unreachable(xen) && (addr.domid != xen->addr.domid) &&
-        (addr.domid <= XSHM_XEN_DOMID_MAX)) {
+    if ((addr.domid != xen->addr.domid) && (addr.domid <= XSHM_XEN_DOMID_MAX)) {
         lookup       = xshm_xen_lookup_get(xen, &addr);
         is_reachable = (lookup != NULL) && xshm_xen_lookup_wait(xen, lookup);
     }
@@ -336,30 +339,18 @@ static xshm_xen_lookup_t *xshm_xen_lookup_next(xshm_xen_t *xen)
     return NULL;
 }
 
-/* That there is no room now is not kept */
-static xshm_xen_lookup_state_t
-xshm_xen_look_up(xshm_xen_t *xen, const xshm_xen_dev_addr_t *addr)
-{
-    if (!xshm_xen_is_on_host(xen, addr)) {
-        return XSHM_XEN_LOOKUP_NO;
-    }
-
-    return xshm_xen_can_ask(xen, addr->domid) ? XSHM_XEN_LOOKUP_YES :
-                                                XSHM_XEN_LOOKUP_FORGOTTEN;
-}
-
 void xshm_xen_answer_lookups(xshm_xen_t *xen)
 {
-    xshm_xen_lookup_t      *lookup;
-    xshm_xen_lookup_state_t state;
+    xshm_xen_lookup_t *lookup;
+    int                is_on_host;
 
     pthread_mutex_lock(&xen->lock);
     while ((lookup = xshm_xen_lookup_next(xen)) != NULL) {
         /* It stays, and its address does not change */
         pthread_mutex_unlock(&xen->lock);
-        state = xshm_xen_look_up(xen, &lookup->addr);
+        is_on_host = xshm_xen_is_on_host(xen, &lookup->addr);
         pthread_mutex_lock(&xen->lock);
-        lookup->state = state;
+        lookup->state = is_on_host ? XSHM_XEN_LOOKUP_YES : XSHM_XEN_LOOKUP_NO;
     }
     pthread_cond_broadcast(&xen->cond);
     pthread_mutex_unlock(&xen->lock);
