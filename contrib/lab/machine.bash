@@ -83,7 +83,8 @@ lab_print_config() {
     printf '%s=%q\n' LAB_PATH "$(lab_machine_path)" LAB_TYPE "$LAB_TYPE" \
         LAB_MEMORY "$LAB_MEMORY" LAB_VCPUS "$LAB_VCPUS" \
         LAB_XENSTORED "$LAB_XENSTORED" LAB_GUEST_CONFIG "$LAB_GUEST_CONFIG" \
-        LAB_CPUS "$LAB_CPUS" LAB_SETUP "$LAB_INSTALL/sbin/xshm_setup"
+        LAB_CPUS "$LAB_CPUS" LAB_FIRST_CPU "$LAB_FIRST_CPU" \
+        LAB_SETUP "$LAB_INSTALL/sbin/xshm_setup"
 }
 
 lab_print_hosts() {
