@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /*
  * Nothing but a watch tells that a virtual machine was destroyed, and only one
@@ -26,6 +27,10 @@
  * allows a PV guest by default (1024 frames of 256 mappings, of which each page
  * takes two) */
 #define XSHM_XEN_MAX_MAPPED 32768u /* pages */
+
+/* How often, and after what time, to try to have the watches again */
+#define XSHM_XEN_LISTEN_TRIES    5
+#define XSHM_XEN_LISTEN_PAUSE_US 10000
 
 /* The limit, how much there is, and what raises it */
 #define XSHM_XEN_WATCH_QUOTA \
@@ -251,11 +256,28 @@ ucs_status_t xshm_xen_listen(xshm_xen_t *xen)
     return (status == UCS_OK) ? xshm_xen_domain_watch_again(xen) : status;
 }
 
+/* The kernel takes back the watches of a connection a moment after it was
+ * closed: until then there may be no other one */
+static int xshm_xen_reopen_and_listen(xshm_xen_t *xen)
+{
+    int i;
+
+    for (i = 0; i < XSHM_XEN_LISTEN_TRIES; ++i) {
+        if ((xshm_xen_store_reopen(&xen->store) == UCS_OK) &&
+            (xshm_xen_listen(xen) == UCS_OK)) {
+            return 1;
+        }
+
+        usleep(XSHM_XEN_LISTEN_PAUSE_US);
+    }
+
+    return 0;
+}
+
 void xshm_xen_listen_again(xshm_xen_t *xen)
 {
     int was_deaf = xen->is_deaf;
-    int is_deaf  = (xshm_xen_store_reopen(&xen->store) != UCS_OK) ||
-                  (xshm_xen_listen(xen) != UCS_OK);
+    int is_deaf  = !xshm_xen_reopen_and_listen(xen);
 
     pthread_mutex_lock(&xen->lock);
     xen->is_deaf = is_deaf;
