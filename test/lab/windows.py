@@ -2,7 +2,7 @@
 #
 # Memory that one peer allocates and another one accesses: directly between
 # virtual machines, where it was granted, and by message, where not. The same
-# agents, options and output as peers.py, whose tests these are besides.
+# agents, options and output as peers.py.
 #
 # See file LICENSE for terms.
 
@@ -10,8 +10,8 @@ import re
 import sys
 import time
 
-import peers
-from peers import Failed, await_count, expect, say, signal
+from agents import (LIMIT, NOTICE, Failed, await_count, complaints, expect,
+                    main, say, signal)
 
 SIZE = 1 << 20
 # Of those that are allocated over and over: with its table, 18 pages
@@ -22,7 +22,7 @@ PAGE = 4096
 # Windows that one keeps, and pages that may be kept from being freed: a quarter of
 # gntalloc's limit
 HELD = 1000
-KEPT = peers.LIMIT // 4
+KEPT = LIMIT // 4
 LOG = ('UCX_LOG_LEVEL=debug', )
 BY_MESSAGE = ('UCX_XSHM_RMA=message', )
 
@@ -196,12 +196,12 @@ def test_owner_killed(lab):
     address, key = alloc(owner)
     put(user, address, 1, key)
     pid = owner.ask('pid')
-    user.tell('puts', 'x', address, peers.NOTICE)
+    user.tell('puts', 'x', address, NOTICE)
     time.sleep(1)
     signal(lab, 0, pid, 'KILL')
     say(user.answer())
     expect('endpoints that failed', '1',
-           user.ask('failures', 1, peers.NOTICE))
+           user.ask('failures', 1, NOTICE))
     lab.agents.remove(owner)
     owner.drop()
     user.ask('release-key')
@@ -220,7 +220,7 @@ def test_user_killed(lab):
     address, key = alloc(owner)
     put(victim, address, 1, key)
     pid = victim.ask('pid')
-    victim.tell('puts', 'x', address, peers.NOTICE)
+    victim.tell('puts', 'x', address, NOTICE)
     time.sleep(1)
     signal(lab, 1, pid, 'KILL')
     lab.agents.remove(victim)
@@ -294,7 +294,7 @@ def test_never_unmapped(lab):
     if held > KEPT + 2 * SMALL // PAGE:
         raise Failed(f'{held} pages are held, and may be {KEPT}')
     if not any('has not unmapped' in line
-               for line in peers.complaints(owner).splitlines()):
+               for line in complaints(owner).splitlines()):
         raise Failed(f'the owner does not say so: {owner.log()[-4000:]}')
     direct, messages = ways(user)
     say(f'{direct} direct, {messages} by message')
@@ -327,11 +327,5 @@ TESTS = {
 OF_XEN = ('third', 'same-guest', 'held')
 
 
-def main():
-    peers.TESTS = TESTS
-    peers.OF_XEN = OF_XEN
-    return peers.main()
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(TESTS, OF_XEN))
