@@ -1,6 +1,6 @@
 # What the tests between virtual machines share that run programs of
 # test/functional in them, other than agents: where they run, and how a table of
-# tests becomes lines "ok NAME". To be imported; peers.py has what lies below.
+# tests becomes lines "ok NAME". To be imported; agents.py has what lies below.
 #
 # See file LICENSE for terms.
 
@@ -10,8 +10,7 @@ import queue
 import subprocess
 import time
 
-from peers import (AGENT_LIFE, BUILD, Failed, INSTALL, Lab, PATIENCE, XENLAB,
-                   say)
+from agents import BUILD, Failed, INSTALL, Lab, PATIENCE, say
 
 PROGRAMS = os.path.join(BUILD, 'test', 'functional')
 LIBRARY = os.path.join(INSTALL, 'lib', 'ucx', 'libuct_xshm.so.0')
@@ -24,13 +23,9 @@ class Programs(Lab):
         # Only an observer is no program
         if not settings:
             return super().command(guest, user, settings, device)
-        command = ['env', f'LD_PRELOAD={LIBRARY}', *settings]
-        if self.is_local:
-            return command
-        return [XENLAB, 'exec', '--timeout', str(AGENT_LIFE), '--user', user,
-                guest, '--', *command]
+        return self.program(guest, user, settings, [])
 
-    def program(self, number, *words):
+    def launch(self, number, *words):
         """Start a program, with its environment in front, in a guest."""
         return self.start(number, [str(word) for word in words])
 

@@ -15,7 +15,7 @@ import random
 import subprocess
 import time
 
-from peers import BUILD, PATIENCE, XENLAB, expect, say
+from agents import BUILD, PATIENCE, XENLAB, expect, say
 from programs import PROGRAMS, check, main, succeeded
 
 RPC = os.path.join(PROGRAMS, 'ucp_rpc')
@@ -58,7 +58,7 @@ class Server:
             self.await_listening()
 
     def start(self, number, *words):
-        return self.lab.program(
+        return self.lab.launch(
             number, 'UCX_LOG_LEVEL=debug', f'UCX_LOG_FILE={LOGS}/%p',
             'UCX_TLS=xshm,tcp,self', 'UCX_TCP_CM_REUSEADDR=y', *words, '-p',
             self.port)

@@ -14,7 +14,7 @@ import os
 import re
 import subprocess
 
-from peers import AGENT_LIFE, XENLAB, expect, say
+from agents import AGENT_LIFE, XENLAB, expect, say
 from programs import LIBRARY, PROGRAMS, check, main, succeeded
 
 SLEEP = os.path.join(PROGRAMS, 'uct_sleep')
@@ -36,7 +36,7 @@ def pair(lab, options, around):
     is their addresses, and in the end the peer's figures. What stands in front of
     the program may have the guest's number in it."""
     middle, peer = (
-        lab.program(number, 'UCX_XSHM_STATS=y',
+        lab.launch(number, 'UCX_XSHM_STATS=y',
                     *(word.format(number) for word in around), SLEEP, '-d',
                     lab.device, '-x', role, *options)
         for number, role in enumerate(('middle', 'peer')))
