@@ -47,9 +47,9 @@ MAX_KEPT = 2048
 POOL_SECONDS = 1.5
 # How often the machine of one that has the pages mapped seems to have ended
 ENDS = 3
-# Closed channels that a domain may keep, of 258 pages each, and event channels
+# Closed channels that a domain may keep, of 770 pages each, and event channels
 # that it may make a process allocate (platform/xen/xen_mem.c, xen_wake.c)
-KEPT_CHANNELS = 16
+KEPT_CHANNELS = 11
 MAX_PORTS = 128
 
 
@@ -287,7 +287,7 @@ def seeming_end(scene, hostile):
 def kept_open(scene, hostile):
     """A receiver never reads what comes, nor gives anything back: at some time it
     gets no more, and others do."""
-    victim = scene.site.start(0, ['UCX_XSHM_RING_SIZE=1m'])
+    victim = scene.site.start(0, ['UCX_XSHM_RING_SIZE=3m'])
     victim.open()
     address = hostile.ask('listen', scene.neighbour(), scene.address)
     hostile.tell('receive', 'keep-open', KEPT_CHANNELS)

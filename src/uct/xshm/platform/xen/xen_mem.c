@@ -38,7 +38,7 @@
 
 /* Pages of channels that this side has closed and the domain keeps open: for some
  * hundred that are about to be drained */
-#define XSHM_XEN_MEM_LINGER_MAX 4096
+#define XSHM_XEN_MEM_LINGER_MAX 8192
 
 static size_t xshm_xen_mem_num_pages(const xshm_xen_mem_t *mem)
 {
