@@ -2,7 +2,7 @@
  * Copyright (c) 2026, the xshm authors. All rights reserved.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * Pairs of ranks send a message back and forth for so many seconds. Prints one
+ * Pairs of ranks send a message back and forth for some seconds. Prints one
  * line: "pingpong,RANKS,latency,processor", half a round trip on average and the
  * processor time that all ranks used for a message, in nanoseconds.
  * contrib/bench runs it with more ranks than processors.
@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 
 #define PINGPONG_WARMUP_SEC 0.02
+#define PINGPONG_SEC        0.2
 #define PINGPONG_NSEC       1e9
 #define PINGPONG_USEC       1e3
 
@@ -84,17 +85,18 @@ static double pingpong_run(double seconds)
 int main(int argc, char **argv)
 {
     double mine[3], all[3]; /* Round trips, elapsed and processor time */
-    double start;
+    double start, seconds;
 
     check_init(&argc, &argv);
-    CHECK((argc == 2) && (check_size % 2 == 0),
-          "usage: pingpong SECONDS, with an even number of ranks");
+    CHECK((argc <= 2) && (check_size % 2 == 0),
+          "usage: pingpong [SECONDS], with an even number of ranks");
+    seconds = (argc == 2) ? atof(argv[1]) : PINGPONG_SEC;
     pingpong_run(PINGPONG_WARMUP_SEC);
 
     MPI_Barrier(MPI_COMM_WORLD);
     start   = MPI_Wtime();
     mine[2] = pingpong_processor_time();
-    mine[0] = pingpong_run(atof(argv[1]));
+    mine[0] = pingpong_run(seconds);
     mine[2] = pingpong_processor_time() - mine[2];
     mine[1] = (mine[0] > 0) ? (MPI_Wtime() - start) * PINGPONG_NSEC : 0;
     MPI_Reduce(mine, all, 3, MPI_DOUBLE, MPI_SUM, 0, MPI_COMM_WORLD);
