@@ -459,7 +459,7 @@ def move(lab, number, has_same_number):
 
 def can_save_mapped(lab):
     """A pv guest that has mapped another one's pages cannot be saved."""
-    return 'pv' not in lab.shell(1, 'cat /sys/hypervisor/guest_type')
+    return lab.shell(1, 'cat /sys/hypervisor/guest_type').strip() != 'PV'
 
 
 def saved_case(lab, has_same_number):
