@@ -34,6 +34,8 @@ DYING = 3
 RECONNECTS = 200
 IDLE_SECONDS = 10
 IDLE_PERCENT = 1
+# Of a server's processor time: some hundred requests in the emulation
+WORK_TICKS = 200
 # After this, the last lane that a process's log has is where its messages go
 LANE = r's/.*ep_cfg\[[0-9]*\]: .*{}(\([^ )]*\).*/\1/p'
 
@@ -136,6 +138,15 @@ def test_many(lab):
     prove(lab, len(clients) + 1)
 
 
+def await_work(server):
+    """Until the server has done more than it takes to connect a client."""
+    enough = server.ticks() + WORK_TICKS
+    deadline = time.monotonic() + PATIENCE
+    while server.ticks() < enough:
+        check(time.monotonic() < deadline, 'the server is not asked anything')
+        time.sleep(1)
+
+
 def test_idle(lab):
     """A client is connected, and says nothing, as it is stopped."""
     ticks_per_second = os.sysconf('SC_CLK_TCK')
@@ -143,7 +154,7 @@ def test_idle(lab):
         server = Server(lab, '-m', mode)
         client = server.client(1, '-n', 10**8)
         pattern = f'^{RPC} client .*-p {server.port}( |$)'
-        time.sleep(5)
+        await_work(server)
         lab.shell(1, f"pkill -STOP -f '{pattern}'")
         time.sleep(1)
         before = server.ticks()
