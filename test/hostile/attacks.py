@@ -539,10 +539,13 @@ def main():
     parser.add_argument('--device', default='local')
     parser.add_argument('--guests', nargs='*', default=[])
     parser.add_argument('--only', nargs='*', default=[])
+    parser.add_argument('--attacks-only', action='store_true',
+                        help='do not look what the victim has in the end')
     parser.add_argument('--ucp', action='store_true',
                         help='attack processes that use UCP, without a token')
     options = parser.parse_args()
     site = Site(options.device, options.guests)
+    site.is_looked_at = not options.attacks_only
     if options.ucp:
         run_strangers(site)
         return
@@ -568,12 +571,17 @@ def attack_all(scene, attacks, names, text, more_shared):
     for name in names:
         if run(scene, name, *attacks[name]):
             # What is opened once for all peers is there after the first attack
-            counts = counts or scene.victim.ask('count')
+            now = scene.victim.ask('count')
+            say(f'descriptors and shared memory of the victim: {now}')
+            counts = counts or now
             resident = resident or scene.resident()
             continue
         # They may be in the middle of something
         site.drop_agents()
         scene, counts, resident = Scene(site), None, None
+    if not site.is_looked_at:
+        site.end_agents()
+        return
     counts = counts or scene.victim.ask('count')
     resident = resident or scene.resident()
     try:
