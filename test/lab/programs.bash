@@ -31,8 +31,7 @@ programs() {
     program "$prefix" lab/sleep.py --guests "${machines[@]:0:2}"
     program "$prefix" lab/rpc.py --guests "${machines[@]}" \
         --only "${PROGRAMS_RPC[@]}"
-    # What is left in the end is looked at by test/lab/hostile, where that has
-    # failed: docs/security.md
+    # Channels of a hostile program that has died seem to live: docs/security.md
     program "$prefix" hostile/attacks.py --attacks-only \
         --guests "${machines[@]}" --only "${PROGRAMS_ATTACKS[@]}"
 }
