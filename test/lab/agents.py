@@ -27,6 +27,9 @@ AGENT_LIFE = 3000
 # 10 pages a second that the peer has still mapped
 NOTICE = 60
 RECOVERY = 90
+# More messages than any test sends, and how long none has come then
+MANY = 10**12
+SETTLE_SECONDS = 0.2
 CYCLES = 300 # By default
 KILLS = 30 # By default
 # Nodes of processes that died are kept for so long
@@ -227,6 +230,15 @@ def pair(lab, settings=()):
 def received(agent, count):
     expect('messages received, and bad ones', f'{count} 0',
            agent.ask('wait', count, PATIENCE))
+
+
+def settled(agent):
+    """Messages received, when no more come: what a sender had published before
+    it was killed is still delivered."""
+    before, now = None, agent.ask('wait', MANY, SETTLE_SECONDS)
+    while now != before:
+        before, now = now, agent.ask('wait', MANY, SETTLE_SECONDS)
+    return int(now.split()[0])
 
 
 def await_count(agent, before):

@@ -22,7 +22,8 @@ import sys
 import time
 
 from agents import (BUILD, CYCLES, NOTICE, PATIENCE, XENLAB, Failed,
-                    await_count, expect, main, pair, received, say, signal)
+                    await_count, expect, main, pair, received, say, settled,
+                    signal)
 
 # Seconds within which the death of a process has to be noticed, by device
 DEATH = {'local': 1, 'xen': 20}
@@ -97,7 +98,7 @@ FIRST_WAY = 'is killed'
 def exchange(one, two, name_of_one, name_of_two, count):
     """Each sends some to the other, by the endpoints of these names. Nobody else
     sends to "two"."""
-    so_far = int(one.ask('wait', 0, 0).split()[0])
+    so_far = settled(one)
     for sender, name in ((one, name_of_two), (two, name_of_one)):
         sender.ask('send', name, 'short', count, 8)
         sender.ask('flush', name)

@@ -20,10 +20,7 @@ from agents import (AGENT, AGENT_LIFE, AT_ONCE, BUILD, CHANNEL_PAGES,
                     CYCLES, INSTALL, LIFETIME, LIMIT, NOTICE, PATIENCE,
                     RECOVERY, SOURCE, XENLAB, Agent, Failed, Lab,
                     await_count, complaints, expect, main, pair, received,
-                    say, signal)  # noqa: F401
-
-# More messages than any test sends
-MANY = 10**12
+                    say, settled, signal)  # noqa: F401
 
 
 def test_reaches_each_other(lab):
@@ -106,15 +103,6 @@ def test_cycles(lab):
         lab.await_resources(number, resources[number])
     for agent, count in zip((one, two), before):
         await_count(agent, count)
-
-
-def settled(agent):
-    """Messages received, when no more come: what a sender had published before
-    it was killed is still delivered."""
-    before, now = None, agent.ask('wait', MANY, 1)
-    while now != before:
-        before, now = now, agent.ask('wait', MANY, 1)
-    return int(now.split()[0])
 
 
 def kill_case(lab, victim_sends, is_busy):
