@@ -580,7 +580,7 @@ def attack_all(scene, attacks, names, text, more_shared):
         site.drop_agents()
         scene, counts, resident = Scene(site), None, None
     if not site.is_looked_at:
-        site.end_agents()
+        site.drop_agents()
         return
     counts = counts or scene.victim.ask('count')
     resident = resident or scene.resident()
