@@ -563,11 +563,17 @@ def main():
                    MAX_KEPT * PAGE)
 
 
+def before_attacks(scene):
+    """Between guests, what is opened once for all peers comes with the first
+    attack: None."""
+    return scene.victim.ask('count') if scene.site.is_local else None
+
+
 def attack_all(scene, attacks, names, text, more_shared):
     """These attacks. In the end the victim has no more descriptors, and at most
     so many bytes more of shared memory; then all agents end."""
     site = scene.site
-    counts = resident = None
+    counts, resident = before_attacks(scene), None
     for name in names:
         if run(scene, name, *attacks[name]):
             # What is opened once for all peers is there after the first attack
@@ -578,7 +584,8 @@ def attack_all(scene, attacks, names, text, more_shared):
             continue
         # They may be in the middle of something
         site.drop_agents()
-        scene, counts, resident = Scene(site), None, None
+        scene = Scene(site)
+        counts, resident = before_attacks(scene), None
     if not site.is_looked_at:
         site.drop_agents()
         return
