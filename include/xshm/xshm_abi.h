@@ -83,8 +83,10 @@ enum {
     XSHM_RECORD_CLOSE  = 3, /**< The sender's last record */
     XSHM_RECORD_PUT    = 4, /**< xshm_abi_rma_t, and what is to be written */
     XSHM_RECORD_GET    = 5, /**< xshm_abi_rma_t: what is to be read */
-    XSHM_RECORD_ATOMIC = 6  /**< xshm_abi_rma_t and xshm_abi_operands_t; the
+    XSHM_RECORD_ATOMIC = 6, /**< xshm_abi_rma_t and xshm_abi_operands_t; the
                                 header's id is XSHM_ATOMIC_xx */
+    XSHM_RECORD_SKIP   = 7  /**< Go on at the next line. Stands only where a
+                                page of the ring starts. */
 };
 
 

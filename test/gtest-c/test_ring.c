@@ -22,6 +22,8 @@
 
 
 #define TEST_MIN_SIZE  XSHM_ABI_RING_MIN_SIZE
+/* Long enough for records that may not begin with a page */
+#define TEST_LONG_SIZE (4 * TEST_MIN_SIZE)
 #define TEST_MODEL_MAX 4096
 
 /* Counters start here for tests that run them through 2^32 */
@@ -432,9 +434,9 @@ static void test_passed_over_for_all_laps(void **state)
 
 /* The longest message always fits once the consumer has taken all, even if it
  * has not noticed yet that the ring is empty */
-static void test_longest_fits(void **state)
+static void test_longest_fits_in(size_t size)
 {
-    test_ring_t *ring = test_ring_create(TEST_MIN_SIZE);
+    test_ring_t *ring = test_ring_create(size);
     uint32_t     line, i;
 
     for (line = 0; line < ring->num_lines; ++line) {
@@ -452,6 +454,12 @@ static void test_longest_fits(void **state)
     test_ring_destroy(ring);
 }
 
+static void test_longest_fits(void **state)
+{
+    test_longest_fits_in(TEST_MIN_SIZE);
+    test_longest_fits_in(TEST_LONG_SIZE);
+}
+
 /* The rule behind it, for each size that a ring can have */
 static void test_invariant(void **state)
 {
@@ -462,7 +470,7 @@ static void test_invariant(void **state)
          size += XSHM_ABI_PAGE_SIZE) {
         num_lines = (uint32_t)(size / XSHM_ABI_LINE_SIZE);
         longest   = xshm_ring_lines(xshm_ring_max_payload(size));
-        assert_true(longest + (longest - 1) + XSHM_RING_KEEP_LINES <=
+        assert_true(longest + 1 + longest + XSHM_RING_KEEP_LINES <=
                     num_lines - xshm_ring_batch(size));
         assert_int_equal(xshm_ring_lines(xshm_ring_max_payload(size) + 1),
                          longest + 1);
@@ -616,7 +624,7 @@ static void test_violation_type(void **state)
 
     for (line = 0; line < ring->num_lines; ++line) {
         for (type = 0; type <= UINT8_MAX; ++type) {
-            if ((type < XSHM_RECORD_AM) || (type > XSHM_RECORD_ATOMIC)) {
+            if ((type < XSHM_RECORD_AM) || (type > XSHM_RECORD_SKIP)) {
                 assert_int_equal(test_peek_at(ring, line, (uint8_t)type, 0),
                                  XSHM_RING_VIOLATION);
             }
@@ -665,6 +673,53 @@ static void test_violation_wrap(void **state)
         memcpy(ring->tx_data, &record, sizeof(record));
         assert_int_equal(xshm_ring_rx_peek(&ring->rx, &record),
                          XSHM_RING_VIOLATION);
+    }
+    test_ring_destroy(ring);
+}
+
+static void test_violation_skip(void **state)
+{
+    test_ring_t *ring  = test_ring_create(2 * TEST_MIN_SIZE);
+    uint32_t     pages = XSHM_ABI_PAGE_SIZE / XSHM_ABI_LINE_SIZE;
+    uint32_t     line;
+
+    for (line = 0; line < ring->num_lines; ++line) {
+        assert_int_equal(test_peek_at(ring, line, XSHM_RECORD_SKIP, 0),
+                         ((line % pages) == 0) ? XSHM_RING_EMPTY :
+                                                 XSHM_RING_VIOLATION);
+        assert_int_equal(test_peek_at(ring, line, XSHM_RECORD_SKIP, 1),
+                         XSHM_RING_VIOLATION);
+    }
+    test_ring_destroy(ring);
+}
+
+/* From each line and for each length: where a record begins, and that it takes
+ * what it needs only */
+static void test_long_records(void **state)
+{
+    test_ring_t *ring       = test_ring_create(TEST_LONG_SIZE);
+    uint32_t     max_lines  = xshm_ring_lines(ring->max_payload);
+    uint32_t     page_lines = XSHM_ABI_PAGE_SIZE / XSHM_ABI_LINE_SIZE;
+    uint32_t     line, lines, start;
+
+    for (line = 0; line < ring->num_lines; ++line) {
+        for (lines = 1; lines <= max_lines; ++lines) {
+            test_ring_start(ring, line, TEST_NEAR_LAP_MAX, TEST_NEAR_WRAP);
+            assert_true(test_ring_send(ring, (lines * XSHM_ABI_LINE_SIZE) -
+                                                     XSHM_RING_HEADER_SIZE));
+            start = (xshm_ring_line_index(ring->tx.base, ring->tx.pos) +
+                     ring->num_lines - lines) %
+                    ring->num_lines;
+            if (lines >= XSHM_RING_LONG_LINES) {
+                assert_int_not_equal(start % page_lines, 0);
+                assert_true((start - line <= 1) || (start == 1));
+            } else {
+                assert_true((start == line) || (start == 0));
+            }
+            assert_true(test_ring_receive(ring));
+            assert_ptr_equal(ring->rx.pos - ring->rx_data,
+                             ring->tx.pos - ring->tx_data);
+        }
     }
     test_ring_destroy(ring);
 }
@@ -768,6 +823,7 @@ int main(void)
                                        cmocka_unit_test(
                                                test_passed_over_for_all_laps),
                                        cmocka_unit_test(test_longest_fits),
+                                       cmocka_unit_test(test_long_records),
                                        cmocka_unit_test(test_invariant),
                                        cmocka_unit_test(test_full),
                                        cmocka_unit_test(test_slow_receiver),
@@ -778,6 +834,7 @@ int main(void)
                                        cmocka_unit_test(test_violation_type),
                                        cmocka_unit_test(test_violation_size),
                                        cmocka_unit_test(test_violation_wrap),
+                                       cmocka_unit_test(test_violation_skip),
                                        cmocka_unit_test(test_violation_close),
                                        cmocka_unit_test(test_other_lap),
                                        cmocka_unit_test(test_violation_count),

@@ -64,7 +64,7 @@ static void xshm_stats_get_rx(const xshm_rx_t *rx, xshm_counters_t *counters)
 static void xshm_stats_get_tx(const xshm_tx_t *tx, xshm_counters_t *counters)
 {
     memset(counters, 0, sizeof(*counters));
-    counters->sent       = tx->ring.num_records - tx->ring.num_wraps;
+    counters->sent       = tx->ring.num_records - tx->ring.num_fillers;
     counters->sent_bytes = tx->ring.num_bytes;
     counters->stalls     = tx->num_stalls;
     counters->notified   = tx->sleeper.num_notified;

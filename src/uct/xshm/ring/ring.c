@@ -34,21 +34,21 @@ uint32_t xshm_ring_batch(size_t ring_size)
     return (uint32_t)(ring_size / XSHM_ABI_LINE_SIZE) / XSHM_RING_BATCH_DIVISOR;
 }
 
-/* Largest record + wrap waste + one line <= ring - credit batch: of what is
- * left, half holds the longest record L, with a waste of at most L - 1 in front
- * of it. That must be useful even for the smallest ring. */
+/* Largest record + wrap waste + kept lines <= ring - credit batch: of what is
+ * left, half holds the longest record L, with a waste of at most L and a SKIP in
+ * front of it. That must be useful even for the smallest ring. */
 XSHM_ABI_ASSERT((XSHM_ABI_RING_MIN_SIZE / XSHM_ABI_LINE_SIZE) -
                         (XSHM_ABI_RING_MIN_SIZE / XSHM_ABI_LINE_SIZE /
                          XSHM_RING_BATCH_DIVISOR) -
                         XSHM_RING_KEEP_LINES >=
-                (2 * XSHM_RING_MIN_RECORD_LINES) - 1);
+                (2 * XSHM_RING_MIN_RECORD_LINES) + 1);
 
 size_t xshm_ring_max_payload(size_t ring_size)
 {
     uint32_t num_lines = (uint32_t)(ring_size / XSHM_ABI_LINE_SIZE);
     uint32_t usable =
             num_lines - xshm_ring_batch(ring_size) - XSHM_RING_KEEP_LINES;
-    uint32_t longest = (usable + 1) / 2;
+    uint32_t longest = (usable - 1) / 2;
 
     return ((size_t)longest * XSHM_ABI_LINE_SIZE) - XSHM_RING_HEADER_SIZE;
 }
@@ -88,7 +88,7 @@ void xshm_ring_tx_init(xshm_ring_tx_t *tx, void *ring, size_t size,
     tx->hook        = NULL;
     tx->num_records = 0;
     tx->num_bytes   = 0;
-    tx->num_wraps   = 0;
+    tx->num_fillers = 0;
     xshm_ring_tx_update_room(tx);
 }
 
@@ -164,12 +164,23 @@ void xshm_ring_tx_take_back(xshm_ring_tx_t *tx)
     xshm_ring_tx_update_room(tx);
 }
 
-/* Lines that a record takes from here, with the waste in front of it */
-static uint32_t xshm_ring_tx_needed(const xshm_ring_tx_t *tx, uint32_t lines)
+/* Lines that are left out from here before the end of the ring, if a record does
+ * not fit in front of it */
+static uint32_t xshm_ring_tx_waste(const xshm_ring_tx_t *tx, uint32_t lines)
 {
     uint32_t contiguous = xshm_ring_line_index(tx->pos, tx->end);
 
-    return (lines > contiguous) ? (contiguous + lines) : lines;
+    lines += xshm_ring_is_bad_start(tx->base, tx->pos, lines);
+    return (lines > contiguous) ? contiguous : 0;
+}
+
+/* Lines that a record takes from here, with those that are left out */
+static uint32_t xshm_ring_tx_needed(const xshm_ring_tx_t *tx, uint32_t lines)
+{
+    uint32_t       waste = xshm_ring_tx_waste(tx, lines);
+    const uint8_t *start = (waste > 0) ? tx->base : tx->pos;
+
+    return waste + xshm_ring_is_bad_start(tx->base, start, lines) + lines;
 }
 
 int xshm_ring_tx_can_reserve(xshm_ring_tx_t *tx, uint32_t lines)
@@ -190,13 +201,21 @@ static void xshm_ring_tx_wrap(xshm_ring_tx_t *tx, uint32_t waste)
 {
     xshm_abi_record_t record = {{.type = XSHM_RECORD_WRAP}};
 
-    ++tx->num_wraps;
+    ++tx->num_fillers;
     xshm_ring_tx_commit(tx, waste, record);
+}
+
+static void xshm_ring_tx_skip(xshm_ring_tx_t *tx)
+{
+    xshm_abi_record_t record = {{.type = XSHM_RECORD_SKIP}};
+
+    ++tx->num_fillers;
+    xshm_ring_tx_commit_line(tx, record);
 }
 
 void *xshm_ring_tx_reserve_slow(xshm_ring_tx_t *tx, uint32_t lines)
 {
-    uint32_t waste = xshm_ring_tx_needed(tx, lines) - lines;
+    uint32_t waste = xshm_ring_tx_waste(tx, lines);
 
     if (!xshm_ring_tx_can_reserve(tx, lines)) {
         return NULL;
@@ -204,6 +223,10 @@ void *xshm_ring_tx_reserve_slow(xshm_ring_tx_t *tx, uint32_t lines)
 
     if (waste > 0) {
         xshm_ring_tx_wrap(tx, waste);
+    }
+
+    if (xshm_ring_is_bad_start(tx->base, tx->pos, lines)) {
+        xshm_ring_tx_skip(tx);
     }
 
     return tx->pos + XSHM_RING_HEADER_SIZE;
@@ -263,6 +286,18 @@ xshm_ring_rx_follow_wrap(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
     return xshm_ring_rx_peek(rx, record);
 }
 
+/* The next line does not start a page, so this does not repeat */
+static xshm_ring_peek_t
+xshm_ring_rx_follow_skip(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
+{
+    if (((size_t)(rx->pos - rx->base) % XSHM_ABI_PAGE_SIZE) != 0) {
+        return XSHM_RING_VIOLATION;
+    }
+
+    xshm_ring_rx_release(rx, 1);
+    return xshm_ring_rx_peek(rx, record);
+}
+
 xshm_ring_peek_t
 xshm_ring_rx_peek_slow(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
 {
@@ -277,6 +312,9 @@ xshm_ring_rx_peek_slow(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
         return (record->size == 0) ? XSHM_RING_RECORD : XSHM_RING_VIOLATION;
     case XSHM_RECORD_WRAP:
         return xshm_ring_rx_follow_wrap(rx, record);
+    case XSHM_RECORD_SKIP:
+        return (record->size == 0) ? xshm_ring_rx_follow_skip(rx, record) :
+                                     XSHM_RING_VIOLATION;
     default:
         return XSHM_RING_VIOLATION;
     }

@@ -55,6 +55,15 @@
  *  cleared, and a line for the CLOSE record, so that it never waits */
 #define XSHM_RING_KEEP_LINES 2u
 
+/**
+ * A record of so many lines does not begin where a page does: a SKIP stands
+ * there. Copies of 2 KiB and more, whose destination lies 1 to 15 bytes behind
+ * the source's place in its page, take up to 28 times as long on some
+ * processors. Buffers of programs often begin with a page, and a payload 8 bytes
+ * behind its record. docs/performance.md has the figures.
+ */
+#define XSHM_RING_LONG_LINES 32u
+
 
 /** What the consumer found */
 typedef enum {
@@ -90,7 +99,7 @@ typedef struct xshm_ring_tx {
     const xshm_abi_return_t *ret;       /**< The consumer writes here */
     uint32_t                 consumed;  /**< Last checked value of theirs */
     uint32_t                 num_lines; /**< Lines of the ring */
-    uint64_t                 num_wraps; /**< Records that only wrap */
+    uint64_t                 num_fillers; /**< WRAPs and SKIPs of them */
     int                      violation; /**< Consumer's count was wrong */
 } xshm_ring_tx_t;
 
@@ -151,8 +160,9 @@ void xshm_ring_tx_begin_at(xshm_ring_tx_t *tx, uint32_t line);
 extern xshm_ring_tx_t xshm_ring_tx_none;
 
 /**
- * Find room for a record the slow way: read what the consumer gave back, and
- * go on at the start of the ring if the end is too near.
+ * Find room for a record the slow way: read what the consumer gave back, go on
+ * at the start of the ring if the end is too near, and do not begin a long
+ * record where a page begins.
  *
  * @param [in] lines  Length of the record, in lines.
  *
@@ -215,6 +225,14 @@ xshm_ring_line_index(const uint8_t *base, const uint8_t *pos)
     return (uint32_t)(pos - base) / XSHM_ABI_LINE_SIZE;
 }
 
+/** May a record of @a lines lines not begin at @a pos? */
+static inline int xshm_ring_is_bad_start(const uint8_t *base,
+                                         const uint8_t *pos, uint32_t lines)
+{
+    return (lines >= XSHM_RING_LONG_LINES) &&
+           (((size_t)(pos - base) % XSHM_ABI_PAGE_SIZE) == 0);
+}
+
 /**
  * Find room for a record.
  *
@@ -226,7 +244,8 @@ xshm_ring_line_index(const uint8_t *base, const uint8_t *pos)
 static inline void *xshm_ring_tx_reserve(xshm_ring_tx_t *tx, uint32_t lines)
 {
     if (xshm_ring_unlikely((lines > tx->room) ||
-                           (lines > xshm_ring_line_index(tx->pos, tx->end)))) {
+                           (lines > xshm_ring_line_index(tx->pos, tx->end)) ||
+                           xshm_ring_is_bad_start(tx->base, tx->pos, lines))) {
         return NULL;
     }
 
