@@ -7,6 +7,7 @@
 #include "xen_region.h"
 #include "xen_view.h"
 #include "xen_wake.h"
+#include "../complain.h"
 #include "../fdset.h"
 #include "../gntalloc.h"
 
@@ -24,8 +25,12 @@
 
 #define XSHM_XEN_HYPERVISOR_FILE "/sys/hypervisor/type"
 
-/* Events of xenstore that are handled before others get a turn */
-#define XSHM_XEN_MAX_EVENTS 64
+/* Events of xenstore that are noted at once: who sends more, faster than that,
+ * shall not hold this thread */
+#define XSHM_XEN_MAX_EVENTS 1024
+
+/* How long to look at what has changed, before others get a turn */
+#define XSHM_XEN_TURN_MS 10
 
 /* When to try again to be found by others */
 #define XSHM_XEN_LISTEN_MS 1000
@@ -269,6 +274,7 @@ xshm_xen_new(uint64_t process, const xshm_platform_sink_t *sink)
     xen->super.sink    = sink;
     xen->super.process = process;
     xen->connected     = XSHM_DOMAIN_SAME;
+    xshm_xen_news_init(&xen->news);
     ucs_list_head_init(&xen->domains);
     ucs_list_head_init(&xen->refusals);
     ucs_list_head_init(&xen->bells);
@@ -335,6 +341,7 @@ static void xshm_xen_close(xshm_platform_t *platform)
     xshm_xen_end_all(xen);
     xshm_xen_refusal_cleanup(xen);
     xshm_xen_store_close(&xen->store);
+    xshm_xen_news_cleanup(&xen->news);
     xshm_xen_domain_cleanup(xen);
     xshm_xen_reach_cleanup(xen);
     xshm_xen_mem_cleanup(xen);
@@ -371,28 +378,69 @@ static void xshm_xen_handle_resume(xshm_xen_t *xen)
 /* A watch fires when it is set. The kernel sets all of them again, without being
  * told, when the machine is resumed; not when a suspension was cancelled. Nobody
  * changes this node itself. */
-static void xshm_xen_handle_domains(xshm_xen_t *xen)
+static void xshm_xen_note_domains(xshm_xen_t *xen)
 {
-    if (xen->is_listening) {
-        xshm_xen_handle_resume(xen);
-    }
-
+    xen->was_resumed  = xen->was_resumed || xen->is_listening;
     xen->is_listening = 1;
 }
 
-static void xshm_xen_handle_node(xshm_xen_t *xen, const xshm_xen_path_t *path)
+static int
+xshm_xen_is_node_ours(const xshm_xen_t *xen, const xshm_xen_path_t *path)
 {
     if ((path->domid == xshm_xen_domid(xen)) ||
         (path->peer != xshm_xen_domid(xen))) {
-        return;
+        return 0;
     }
 
-    if (path->folder == XSHM_XEN_REQUESTS) {
-        if (xshm_xen_name_is_for(path->name, xen->super.process)) {
-            xshm_xen_handle_request(xen, path);
+    return (path->folder == XSHM_XEN_REQUESTS) ?
+                   xshm_xen_name_is_for(path->name, xen->super.process) :
+                   xshm_xen_name_is_from(path->name, xen->super.process);
+}
+
+static void xshm_xen_note_change(xshm_xen_t *xen, uint32_t domid, char folder,
+                                 const char *name)
+{
+    if (!xshm_xen_news_add(&xen->news, domid, folder, name,
+                           xshm_xen_now_ms())) {
+        xshm_complain("xshm: domain %u changes its nodes in xenstore faster "
+                      "than they can be read: a change was ignored",
+                      domid);
+    }
+}
+
+/* That a domain which we have nothing to do with changes who it is costs nothing */
+static void xshm_xen_note_event(xshm_xen_t *xen, const char *path)
+{
+    xshm_xen_path_t parsed;
+    uint32_t        domid;
+
+    if (!strcmp(path, XSHM_XEN_DOMAINS)) {
+        xshm_xen_note_domains(xen);
+    } else if (xshm_xen_path_parse(path, &parsed)) {
+        if (xshm_xen_is_node_ours(xen, &parsed)) {
+            xshm_xen_note_change(xen, parsed.domid, parsed.folder, parsed.name);
         }
-    } else if (xshm_xen_name_is_from(path->name, xen->super.process)) {
-        xshm_xen_handle_refusal(xen, path);
+    } else if (xshm_xen_id_path_parse(path, &domid) &&
+               (xshm_xen_domain_find(xen, domid) != NULL)) {
+        xshm_xen_note_change(xen, domid, XSHM_XEN_IDENTITY, "");
+    }
+}
+
+/* Those that are left make the descriptor readable again */
+void xshm_xen_note_events(xshm_xen_t *xen)
+{
+    xshm_xen_event_t event;
+    const char      *path;
+    int              i;
+
+    for (i = 0; i < XSHM_XEN_MAX_EVENTS; ++i) {
+        path = xshm_xen_store_next(&xen->store, &event);
+        if (path == NULL) {
+            break;
+        }
+
+        xshm_xen_note_event(xen, path);
+        free(event);
     }
 }
 
@@ -405,38 +453,51 @@ static void xshm_xen_handle_identity(xshm_xen_t *xen, uint32_t domid)
     }
 }
 
-static void xshm_xen_handle_event(xshm_xen_t *xen, const char *path)
+static void
+xshm_xen_handle_change(xshm_xen_t *xen, const xshm_xen_news_item_t *item)
 {
-    xshm_xen_path_t parsed;
-    uint32_t        domid;
+    xshm_xen_path_t path = {.domid  = item->domid,
+                            .folder = item->folder,
+                            .peer   = xshm_xen_domid(xen),
+                            .name   = item->name};
 
-    if (!strcmp(path, XSHM_XEN_DOMAINS)) {
-        xshm_xen_handle_domains(xen);
-    } else if (xshm_xen_path_parse(path, &parsed)) {
-        xshm_xen_handle_node(xen, &parsed);
-    } else if (xshm_xen_id_path_parse(path, &domid)) {
-        xshm_xen_handle_identity(xen, domid);
+    switch (item->folder) {
+    case XSHM_XEN_IDENTITY:
+        xshm_xen_handle_identity(xen, item->domid);
+        break;
+    case XSHM_XEN_REQUESTS:
+        xshm_xen_handle_request(xen, &path);
+        break;
+    default:
+        xshm_xen_handle_refusal(xen, &path);
+        break;
     }
 }
 
-/* Those that are left make the descriptor readable again */
-static void xshm_xen_handle_events(xshm_xen_t *xen)
+/* What comes while xenstored is asked about one change is noted before the next
+ * one is looked at: no more than that waits in libxenstore */
+static void xshm_xen_handle_changes(xshm_xen_t *xen)
 {
-    xshm_xen_event_t event;
-    const char      *path;
-    int              i;
+    uint64_t             end = xshm_xen_now_ms() + XSHM_XEN_TURN_MS;
+    xshm_xen_news_item_t item;
+    uint64_t             now;
 
-    for (i = 0; i < XSHM_XEN_MAX_EVENTS; ++i) {
-        path = xshm_xen_store_next(&xen->store, &event);
-        if (path == NULL) {
+    do {
+        xshm_xen_note_events(xen);
+        if (xen->was_resumed) {
+            xen->was_resumed = 0;
+            xshm_xen_handle_resume(xen);
+        }
+
+        now = xshm_xen_now_ms();
+        if (!xshm_xen_news_take(&xen->news, now, &item)) {
             break;
         }
 
-        xshm_xen_handle_event(xen, path);
-        free(event);
+        xshm_xen_handle_change(xen, &item);
         /* Who asks whether a machine is there does not wait for all of them */
         xshm_xen_answer_lookups(xen);
-    }
+    } while (now < end);
 }
 
 static void xshm_xen_try_to_be_found(xshm_xen_t *xen)
@@ -457,6 +518,11 @@ static void xshm_xen_try_to_be_found(xshm_xen_t *xen)
     }
 }
 
+static int xshm_xen_sooner(int wait, int other)
+{
+    return ((wait < 0) || ((other >= 0) && (other < wait))) ? other : wait;
+}
+
 static int xshm_xen_dispatch(xshm_platform_t *platform)
 {
     xshm_xen_t *xen = (xshm_xen_t *)platform;
@@ -469,10 +535,14 @@ static int xshm_xen_dispatch(xshm_platform_t *platform)
         xshm_xen_try_to_be_found(xen);
     }
 
-    xshm_xen_handle_events(xen);
+    xshm_xen_handle_changes(xen);
     wait = xshm_xen_scan(xen);
-    return (xshm_xen_is_unreachable(xen) && (wait < 0)) ? XSHM_XEN_LISTEN_MS :
-                                                          wait;
+    if (xshm_xen_is_unreachable(xen) && (wait < 0)) {
+        wait = XSHM_XEN_LISTEN_MS;
+    }
+
+    return xshm_xen_sooner(wait,
+                           xshm_xen_news_wait(&xen->news, xshm_xen_now_ms()));
 }
 
 const xshm_platform_ops_t xshm_xen_ops = {

@@ -359,6 +359,7 @@ xshm_xen_scan_domain(xshm_xen_t *xen, xshm_xen_domain_t *domain, uint64_t now)
         wait   = ((wait < 0) || (wanted < wait)) ? wanted : wait;
         /* Who asks whether a machine is there does not wait for all of them */
         xshm_xen_answer_lookups(xen);
+        xshm_xen_note_events(xen);
     }
 
     xshm_xen_view_scan(domain);

@@ -6,6 +6,7 @@
 #ifndef XSHM_XEN_PRIV_H_
 #define XSHM_XEN_PRIV_H_
 
+#include "xen_news.h"
 #include "xen_store.h"
 #include "xen_wire.h"
 
@@ -35,6 +36,8 @@ typedef struct xshm_xen {
     uint64_t           next_listen;  /**< When to try again to be found, ms */
     int                is_listening; /**< The watch on all machines has fired
                                          for the first time */
+    int                was_resumed;  /**< This machine; to be handled */
+    xshm_xen_news_t    news;         /**< What has changed elsewhere */
     int                is_short;     /**< Watches have run out */
     int                is_full;      /**< Nodes have run out */
     ucs_list_link_t    domains;
@@ -144,6 +147,11 @@ uint32_t xshm_xen_now_s(void);
 /** Let events of the store wake the service. It has another descriptor each
  *  time it is opened; the old one has left the set by being closed. */
 ucs_status_t xshm_xen_poll_store(xshm_xen_t *xen);
+
+/** Take events of xenstore out of libxenstore, which keeps them without a limit,
+ *  and note what has changed. Nothing else is done, so it can be called amidst
+ *  anything; and is to be, where xenstored is asked many things. */
+void xshm_xen_note_events(xshm_xen_t *xen);
 
 /** Let the service thread call dispatch soon. Any thread. */
 void xshm_xen_kick(xshm_xen_t *xen);
