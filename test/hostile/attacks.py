@@ -323,6 +323,24 @@ def ports(scene, hostile):
     return f'{answer}, and {more} of the victim\'s for them'
 
 
+def flood(scene, hostile):
+    """Nodes for the victim change as fast as xenstored lets them. Meanwhile the
+    good peer's messages come, and another peer can connect."""
+    hostile.tell('attack', 'flood', scene.address)
+    friend = scene.site.start(2)
+    friend.open()
+    start = time.monotonic()
+    friend.ask('connect', 'v', scene.address)
+    friend.ask('send', 'v', 'short', 10, 100)
+    friend.ask('flush', 'v')
+    seconds = time.monotonic() - start
+    scene.to_victim += 10
+    scene.talk()
+    friend.end()
+    scene.site.agents.remove(friend)
+    return f'{hostile.accept()}; another peer connected in {seconds:.1f} s'
+
+
 def filled(seed, length=32):
     """What utest_fill() writes, as hexadecimal digits."""
     mask = 2**64 - 1
@@ -393,6 +411,7 @@ XEN = {
     'lie': ('a receiver that says it has unmapped, and has not', liar, None),
     'refusals': ('a flood of requests that stay', *simple('refusals')),
     'ports': ('another port for each channel', ports, 'event channels'),
+    'flood': ('a flood of changes in xenstore', flood, 'is malformed'),
     'seem-to-end': ('a receiver whose machine seems to end', seeming_end, None),
     'keep-open': ('a receiver that keeps what was closed', kept_open, None)}
 
@@ -438,7 +457,7 @@ def run(scene, name, text, attack, line):
 # The victim does one thing at a time: it cannot stream to the hostile peer while
 # it waits for the good one
 RECEIPTS = ('ahead', 'backwards', 'write-all', 'never-read', 'zero', 'impostor',
-            'lie', 'seem-to-end', 'keep-open')
+            'lie', 'seem-to-end', 'keep-open', 'flood')
 
 
 def attack_with_traffic(scene, hostile, attack):

@@ -35,6 +35,9 @@
 #define XEN_NUM_PORTS     (2 * XEN_PORTS_AT_ONCE)
 #define XEN_ID_PATH       "data/xshm/id"
 #define XEN_END_MS        1000 /* For which the machine seems to have ended */
+#define XEN_FLOOD_SECONDS 10.0
+#define XEN_FLOOD_THREADS 4
+#define XEN_FLOOD_NAMES   24 /* Of each thread: a folder has room for them */
 
 static const char xen_digits[] =
         "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
@@ -664,6 +667,98 @@ static void xen_ports(const hostile_address_t *victim)
     hostile_say("%u ports", i);
 }
 
+typedef struct {
+    uint32_t    domid; /* The victim's */
+    char        names[XEN_FLOOD_NAMES][HOSTILE_NAME_MAX];
+    unsigned    count; /* Changes */
+    const char *identity;
+    unsigned    identity_length;
+} xen_flood_t;
+
+/* Rights that are set anew are a change, too; and so is who we are, if it is
+ * written again */
+static void xen_flood_once(xen_flood_t *flood, struct xs_handle *xs)
+{
+    struct xs_permissions perms[2] = {{.id = xen.domid, .perms = XS_PERM_NONE},
+                                      {.id    = flood->domid,
+                                       .perms = XS_PERM_READ}};
+    char                  path[XEN_PATH_MAX];
+    unsigned              i;
+
+    (void)xs_write(xs, XBT_NULL, XEN_ID_PATH, flood->identity,
+                   flood->identity_length);
+    for (i = 0; i < XEN_FLOOD_NAMES; ++i) {
+        xen_path(path, 'c', flood->domid, flood->names[i]);
+        (void)xs_write(xs, XBT_NULL, path, "1", 1);
+        (void)xs_set_permissions(xs, XBT_NULL, path, perms, 2);
+    }
+    (void)xs_rm(xs, XBT_NULL, path);
+    flood->count += (2 * XEN_FLOOD_NAMES) + 2;
+}
+
+/* By a connection of its own: each waits for xenstored's answers */
+static void *xen_flood_main(void *arg)
+{
+    double            deadline = hostile_now() + XEN_FLOOD_SECONDS;
+    struct xs_handle *xs       = xs_open(0);
+
+    hostile_check(xs != NULL, "another connection to xenstore");
+    while (hostile_now() < deadline) {
+        xen_flood_once(arg, xs);
+    }
+    xs_close(xs);
+    return NULL;
+}
+
+static void
+xen_flood_prepare(xen_flood_t *flood, const hostile_address_t *victim)
+{
+    hostile_channel_t channel;
+    unsigned          i;
+
+    flood->domid = xen_domid(victim);
+    flood->count = 0;
+    flood->identity =
+            xs_read(xen.xs, XBT_NULL, XEN_ID_PATH, &flood->identity_length);
+    hostile_check(flood->identity != NULL, "this machine's identity");
+    for (i = 0; i < XEN_FLOOD_NAMES; ++i) {
+        xen_set_name(&channel, victim);
+        memcpy(flood->names[i], channel.name, sizeof(flood->names[i]));
+    }
+}
+
+/* Nodes for the victim change without end, beside a channel that has nothing to do
+ * with it. A request that is right is answered soon after: the victim has not put
+ * off each of the changes. */
+static void xen_flood(const hostile_address_t *victim)
+{
+    static xen_flood_t floods[XEN_FLOOD_THREADS];
+    pthread_t          threads[XEN_FLOOD_THREADS];
+    unsigned           count = 0, i;
+    hostile_channel_t  channel;
+    double             start;
+
+    hostile_open(&channel, victim);
+    xen_remove(channel.domid, channel.name);
+    for (i = 0; i < XEN_FLOOD_THREADS; ++i) {
+        xen_flood_prepare(&floods[i], victim);
+        hostile_check(pthread_create(&threads[i], NULL, xen_flood_main,
+                                     &floods[i]) == 0,
+                      "pthread_create");
+    }
+    for (i = 0; i < XEN_FLOOD_THREADS; ++i) {
+        pthread_join(threads[i], NULL);
+        count += floods[i].count;
+    }
+    hostile_check(!xen_is_ended(&channel), "the flood has ended a channel");
+    start = hostile_now();
+    xen_right_one(victim);
+    xen_end(&channel);
+    xen_remove(channel.domid, "");
+    hostile_say("%u changes, and a right request accepted %.1f s after them",
+                count, hostile_now() - start);
+}
+
 const hostile_attack_t hostile_xen_attacks[] = {{"values", xen_values},
                                                 {"names", xen_names},
                                                 {"grefs", xen_grefs},
@@ -673,4 +768,5 @@ const hostile_attack_t hostile_xen_attacks[] = {{"values", xen_values},
                                                 {"replay", xen_replay},
                                                 {"refusals", xen_refusals},
                                                 {"ports", xen_ports},
+                                                {"flood", xen_flood},
                                                 {NULL, NULL}};
