@@ -278,7 +278,7 @@ xshm_xen_new(uint64_t process, const xshm_platform_sink_t *sink)
     ucs_list_head_init(&xen->domains);
     ucs_list_head_init(&xen->refusals);
     ucs_list_head_init(&xen->bells);
-    ucs_list_head_init(&xen->lookups);
+    xshm_xen_lookups_init(&xen->lookups);
     ucs_list_head_init(&xen->quarantine);
     ucs_list_head_init(&xen->pool);
     ucs_list_head_init(&xen->lingering);
@@ -343,7 +343,7 @@ static void xshm_xen_close(xshm_platform_t *platform)
     xshm_xen_store_close(&xen->store);
     xshm_xen_news_cleanup(&xen->news);
     xshm_xen_domain_cleanup(xen);
-    xshm_xen_reach_cleanup(xen);
+    xshm_xen_lookups_cleanup(&xen->lookups);
     xshm_xen_mem_cleanup(xen);
     xshm_xen_wake_cleanup(xen);
     xshm_xen_close_fds(xen);

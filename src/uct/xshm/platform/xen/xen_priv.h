@@ -6,6 +6,7 @@
 #ifndef XSHM_XEN_PRIV_H_
 #define XSHM_XEN_PRIV_H_
 
+#include "xen_lookup.h"
 #include "xen_news.h"
 #include "xen_store.h"
 #include "xen_wire.h"
@@ -55,7 +56,7 @@ typedef struct xshm_xen {
     int is_deaf;   /**< No requests are heard of. Written by the service. */
     int is_hidden; /**< No room in xenstore for what peers look for. The same. */
     xshm_xen_dev_addr_t addr;
-    ucs_list_link_t     lookups;    /**< Virtual machines that were asked for */
+    xshm_xen_lookups_t  lookups;    /**< Virtual machines that were asked for */
     ucs_list_link_t     quarantine; /**< Memory that a peer has still mapped */
     ucs_list_link_t     pool;      /**< Memory for the next channel to a peer */
     ucs_list_link_t     lingering; /**< Memory of channels that this side has
@@ -218,9 +219,6 @@ void xshm_xen_answer_lookups(xshm_xen_t *xen);
 
 /** Forget what was found out about a domain, or about all (UINT32_MAX) */
 void xshm_xen_forget_lookups(xshm_xen_t *xen, uint32_t domid);
-
-/** Free all lookups (at the end) */
-void xshm_xen_reach_cleanup(xshm_xen_t *xen);
 
 /** Own domain id (service thread) */
 uint32_t xshm_xen_domid(const xshm_xen_t *xen);

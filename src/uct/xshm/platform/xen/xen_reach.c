@@ -29,22 +29,6 @@
 #define XSHM_XEN_IDENTITY_SALT 0x78656e00u
 
 
-typedef enum {
-    XSHM_XEN_LOOKUP_ASKED,
-    XSHM_XEN_LOOKUP_YES,
-    XSHM_XEN_LOOKUP_NO,
-    XSHM_XEN_LOOKUP_FORGOTTEN
-} xshm_xen_lookup_state_t;
-
-
-/* A machine that was asked for. Lives as long as the platform. */
-typedef struct xshm_xen_lookup {
-    ucs_list_link_t         list;
-    xshm_xen_dev_addr_t     addr;
-    xshm_xen_lookup_state_t state;
-} xshm_xen_lookup_t;
-
-
 /* Under the lock, or for the service */
 int xshm_xen_is_unreachable(const xshm_xen_t *xen)
 {
@@ -181,44 +165,6 @@ ucs_status_t xshm_xen_publish(xshm_xen_t *xen)
     return UCS_OK;
 }
 
-/* Under the lock */
-static xshm_xen_lookup_t *
-xshm_xen_lookup_find(xshm_xen_t *xen, const xshm_xen_dev_addr_t *addr)
-{
-    xshm_xen_lookup_t *lookup;
-
-    ucs_list_for_each(lookup, &xen->lookups, list) {
-        if (!memcmp(&lookup->addr, addr, sizeof(*addr))) {
-            return lookup;
-        }
-    }
-
-    return NULL;
-}
-
-/* Under the lock. @return NULL: no memory. */
-static xshm_xen_lookup_t *
-xshm_xen_lookup_get(xshm_xen_t *xen, const xshm_xen_dev_addr_t *addr)
-{
-    xshm_xen_lookup_t *lookup = xshm_xen_lookup_find(xen, addr);
-
-    if (lookup != NULL) {
-        return lookup;
-    }
-
-    lookup = calloc(1, sizeof(*lookup));
-    if (lookup == NULL) {
-        ucs_error("xshm: cannot allocate %zu bytes to find a peer",
-                  sizeof(*lookup));
-        return NULL;
-    }
-
-    lookup->addr  = *addr;
-    lookup->state = XSHM_XEN_LOOKUP_FORGOTTEN;
-    ucs_list_add_tail(&xen->lookups, &lookup->list);
-    return lookup;
-}
-
 /* Under the lock, which is released while waiting */
 static int xshm_xen_lookup_wait(xshm_xen_t *xen, xshm_xen_lookup_t *lookup)
 {
@@ -230,12 +176,14 @@ static int xshm_xen_lookup_wait(xshm_xen_t *xen, xshm_xen_lookup_t *lookup)
         xshm_xen_kick(xen);
     }
 
+    ++lookup->num_waiting;
     clock_gettime(CLOCK_MONOTONIC, &deadline);
     deadline.tv_sec += XSHM_XEN_LOOKUP_TIMEOUT;
     while ((lookup->state == XSHM_XEN_LOOKUP_ASKED) && (ret == 0)) {
         ret = pthread_cond_timedwait(&xen->cond, &xen->lock, &deadline);
     }
 
+    --lookup->num_waiting;
     if (lookup->state == XSHM_XEN_LOOKUP_ASKED) {
         xshm_complain(
                 "xshm: xenstore has not answered in %d seconds whether domain "
@@ -256,7 +204,7 @@ int xshm_xen_is_reachable(const xshm_platform_t *platform, const void *dev_addr)
     memcpy(&addr, dev_addr, sizeof(addr));
     pthread_mutex_lock(&xen->lock);
     if ((addr.domid != xen->addr.domid) && (addr.domid <= XSHM_XEN_DOMID_MAX)) {
-        lookup       = xshm_xen_lookup_get(xen, &addr);
+        lookup       = xshm_xen_lookup_get(&xen->lookups, &addr);
         is_reachable = (lookup != NULL) && xshm_xen_lookup_wait(xen, lookup);
     }
     pthread_mutex_unlock(&xen->lock);
@@ -279,7 +227,7 @@ static int xshm_xen_known_domain(xshm_xen_t *xen)
 
     pthread_mutex_lock(&xen->lock);
     only = xen->connected;
-    ucs_list_for_each(lookup, &xen->lookups, list) {
+    ucs_list_for_each(lookup, &xen->lookups.list, list) {
         if (lookup->state == XSHM_XEN_LOOKUP_YES) {
             only = xshm_xen_domain_only(only, lookup->addr.domid);
         }
@@ -325,30 +273,17 @@ static int xshm_xen_is_on_host(xshm_xen_t *xen, const xshm_xen_dev_addr_t *addr)
     return is_equal;
 }
 
-/* Under the lock */
-static xshm_xen_lookup_t *xshm_xen_lookup_next(xshm_xen_t *xen)
-{
-    xshm_xen_lookup_t *lookup;
-
-    ucs_list_for_each(lookup, &xen->lookups, list) {
-        if (lookup->state == XSHM_XEN_LOOKUP_ASKED) {
-            return lookup;
-        }
-    }
-
-    return NULL;
-}
-
 void xshm_xen_answer_lookups(xshm_xen_t *xen)
 {
     xshm_xen_lookup_t *lookup;
     int                is_on_host;
 
     pthread_mutex_lock(&xen->lock);
-    while ((lookup = xshm_xen_lookup_next(xen)) != NULL) {
-        /* It stays, and its address does not change */
+    while ((lookup = xshm_xen_lookup_next(&xen->lookups)) != NULL) {
+        /* It stays while it is asked for, and its address does not change */
         pthread_mutex_unlock(&xen->lock);
         is_on_host = xshm_xen_is_on_host(xen, &lookup->addr);
+        xshm_xen_note_events(xen);
         pthread_mutex_lock(&xen->lock);
         lookup->state = is_on_host ? XSHM_XEN_LOOKUP_YES : XSHM_XEN_LOOKUP_NO;
     }
@@ -358,23 +293,7 @@ void xshm_xen_answer_lookups(xshm_xen_t *xen)
 
 void xshm_xen_forget_lookups(xshm_xen_t *xen, uint32_t domid)
 {
-    xshm_xen_lookup_t *lookup;
-
     pthread_mutex_lock(&xen->lock);
-    ucs_list_for_each(lookup, &xen->lookups, list) {
-        if ((lookup->state != XSHM_XEN_LOOKUP_ASKED) &&
-            ((domid == UINT32_MAX) || (lookup->addr.domid == domid))) {
-            lookup->state = XSHM_XEN_LOOKUP_FORGOTTEN;
-        }
-    }
+    xshm_xen_lookups_forget(&xen->lookups, domid);
     pthread_mutex_unlock(&xen->lock);
-}
-
-void xshm_xen_reach_cleanup(xshm_xen_t *xen)
-{
-    xshm_xen_lookup_t *lookup, *tmp;
-
-    ucs_list_for_each_safe(lookup, tmp, &xen->lookups, list) {
-        free(lookup);
-    }
 }
