@@ -448,7 +448,7 @@ static void xshm_xen_handle_identity(xshm_xen_t *xen, uint32_t domid)
 {
     xshm_xen_domain_t *domain = xshm_xen_domain_find(xen, domid);
 
-    if ((domain != NULL) && xshm_xen_domain_is_used(domain)) {
+    if (domain != NULL) {
         xshm_xen_domain_check(xen, domain);
     }
 }

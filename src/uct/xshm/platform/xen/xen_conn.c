@@ -346,14 +346,10 @@ xshm_xen_scan_domain(xshm_xen_t *xen, xshm_xen_domain_t *domain, uint64_t now)
     int              wanted;
 
     if (!xshm_xen_domain_is_used(domain)) {
-        return -1;
+        return xshm_xen_domain_scan_unused(xen, domain, now);
     }
 
-    xshm_xen_domain_watch(xen, domain);
-    if (!domain->is_watched && (now >= domain->next_check)) {
-        xshm_xen_domain_check(xen, domain);
-    }
-
+    xshm_xen_domain_scan_used(xen, domain, now);
     ucs_list_for_each_safe(conn, tmp, &domain->conns, list) {
         wanted = xshm_xen_conn_scan(conn, now);
         wait   = ((wait < 0) || (wanted < wait)) ? wanted : wait;

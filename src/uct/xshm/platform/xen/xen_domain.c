@@ -112,35 +112,42 @@ void xshm_xen_domain_fail(xshm_xen_t *xen, xshm_xen_domain_t *domain)
 {
     xshm_xen_conn_t *conn, *tmp;
 
-    domain->identity[0] = '\0';
+    domain->has_ended   = 1;
+    domain->is_doubtful = 1;
     domain->is_prepared = 0;
-    xshm_xen_mem_doubt(xen, domain->domid);
+    xshm_xen_mem_doubt(xen, domain);
     xshm_xen_region_doubt(domain->domid);
     xshm_xen_view_fail(domain);
     xshm_xen_forget_lookups(xen, domain->domid);
 
     ucs_list_for_each_safe(conn, tmp, &domain->conns, list) {
         if (conn->mem != NULL) {
-            conn->mem->is_doubtful = 1;
+            xshm_xen_mem_doubt_one(conn->mem, domain);
         }
 
         xshm_xen_conn_report(conn, XSHM_REASON_GONE, 0);
     }
 }
 
-/* Is it the machine that it was? The first answer says which one it is. */
-static int
-xshm_xen_domain_is_same(xshm_xen_domain_t *domain, const char *identity)
+int xshm_xen_domain_is_known(const xshm_xen_domain_t *domain)
 {
-    if (identity == NULL) {
-        return 0;
+    return !domain->has_ended && (domain->identity[0] != '\0');
+}
+
+/* The first answer, since it seemed to end, says which one it is. Another one than
+ * before has nothing of what that had, if it can be believed: that is a peer's word,
+ * as when it says that it has unmapped something. */
+static void
+xshm_xen_domain_meet(xshm_xen_domain_t *domain, const char *identity)
+{
+    if (domain->has_ended && strcmp(domain->identity, identity)) {
+        ++domain->num_ended;
+        xshm_xen_region_disown(domain->domid);
     }
 
-    if (domain->identity[0] == '\0') {
-        snprintf(domain->identity, sizeof(domain->identity), "%s", identity);
-    }
-
-    return !strcmp(domain->identity, identity);
+    domain->has_ended   = 0;
+    domain->is_doubtful = 0;
+    snprintf(domain->identity, sizeof(domain->identity), "%s", identity);
 }
 
 /* Its number may never come back: what was for it would gather, in this process
@@ -159,6 +166,39 @@ static void xshm_xen_domain_forget(xshm_xen_t *xen, xshm_xen_domain_t *domain)
     xshm_xen_remove_folders(xen, domain->domid);
 }
 
+/* Of a machine that is known to have ended, and has no channels, that is no news */
+static int xshm_xen_domain_can_end(xshm_xen_domain_t *domain)
+{
+    return !domain->has_ended || xshm_xen_domain_is_used(domain);
+}
+
+static void xshm_xen_domain_end(xshm_xen_t *xen, xshm_xen_domain_t *domain)
+{
+    ucs_debug("xshm: domain %u is gone, or was started anew", domain->domid);
+    xshm_xen_domain_fail(xen, domain);
+}
+
+static void
+xshm_xen_domain_note_absent(xshm_xen_t *xen, xshm_xen_domain_t *domain)
+{
+    if (xshm_xen_domain_can_end(domain)) {
+        xshm_xen_domain_end(xen, domain);
+        xshm_xen_domain_forget(xen, domain);
+    }
+}
+
+/* Another process may ask the one that has come in its place already */
+static void xshm_xen_domain_note_present(xshm_xen_t *xen, xshm_xen_domain_t *domain,
+                                       const char *identity)
+{
+    if (xshm_xen_domain_is_known(domain) &&
+        strcmp(domain->identity, identity)) {
+        xshm_xen_domain_end(xen, domain);
+    }
+
+    xshm_xen_domain_meet(domain, identity);
+}
+
 void xshm_xen_domain_check(xshm_xen_t *xen, xshm_xen_domain_t *domain)
 {
     char  path[XSHM_XEN_PATH_MAX];
@@ -167,17 +207,28 @@ void xshm_xen_domain_check(xshm_xen_t *xen, xshm_xen_domain_t *domain)
     xshm_xen_domain_path(domain, path, sizeof(path));
     domain->next_check = xshm_xen_now_ms() + XSHM_XEN_CHECK_MS;
     identity           = xshm_xen_store_read(&xen->store, path);
-    if (!xshm_xen_domain_is_same(domain, identity)) {
-        ucs_debug("xshm: domain %u is gone, or was started anew",
-                  domain->domid);
-        xshm_xen_domain_fail(xen, domain);
-        /* Another process may ask the one that has come in its place already */
-        if (identity == NULL) {
-            xshm_xen_domain_forget(xen, domain);
-        }
+    /* The node is there before its value is */
+    if ((identity == NULL) || (identity[0] == '\0')) {
+        xshm_xen_domain_note_absent(xen, domain);
+    } else {
+        xshm_xen_domain_note_present(xen, domain, identity);
     }
 
     free(identity);
+}
+
+int xshm_xen_domain_scan_unused(xshm_xen_t *xen, xshm_xen_domain_t *domain,
+                                uint64_t now)
+{
+    if (domain->is_watched || (domain->has_ended && !domain->is_doubtful)) {
+        return -1;
+    }
+
+    if (now >= domain->next_check) {
+        xshm_xen_domain_check(xen, domain);
+    }
+
+    return XSHM_XEN_CHECK_MS;
 }
 
 /* Once until there are watches again */
@@ -204,7 +255,7 @@ xshm_xen_domain_try_watch(xshm_xen_t *xen, xshm_xen_domain_t *domain)
     return status;
 }
 
-void xshm_xen_domain_watch(xshm_xen_t *xen, xshm_xen_domain_t *domain)
+static void xshm_xen_domain_watch(xshm_xen_t *xen, xshm_xen_domain_t *domain)
 {
     if (domain->is_watched || xen->is_deaf) {
         return;
@@ -214,9 +265,16 @@ void xshm_xen_domain_watch(xshm_xen_t *xen, xshm_xen_domain_t *domain)
         xshm_xen_domain_complain(xen);
         xshm_xen_listen_again(xen);
     }
+}
 
-    /* A watch fires when it is set, so that this is done by its event */
-    if (!domain->is_watched) {
+void xshm_xen_domain_scan_used(xshm_xen_t *xen, xshm_xen_domain_t *domain,
+                               uint64_t now)
+{
+    xshm_xen_domain_watch(xen, domain);
+
+    /* Who it is has to be known before anything is told it */
+    if (!xshm_xen_domain_is_known(domain) ||
+        (!domain->is_watched && (now >= domain->next_check))) {
         xshm_xen_domain_check(xen, domain);
     }
 }

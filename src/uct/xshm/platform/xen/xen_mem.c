@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
+#include "xen_region.h"
 #include "xen_wake.h"
 #include "../complain.h"
 #include "../gntalloc.h"
@@ -25,9 +26,13 @@
  * the kernel would keep more and more of them. So pages that a peer was told of
  * are not freed at once, but wait in a pool for the next channel to the same
  * domain. Those that nobody needs are freed after a while, but no more of one
- * domain than a limit, in this process' life: then they stay in the pool. What a
+ * domain than a limit, until it has ended: then they stay in the pool. What a
  * peer can keep is so bounded by that limit, and by what this side itself has
  * used at once. Pages never go to another domain.
+ *
+ * But a domain's number can become another machine's, which can map all that was
+ * granted to the one before. So nothing that was sent stays in the pool; and when
+ * a machine seems to end, what it has kept is cleared, too.
  *
  * Only the hypervisor's word is taken for a domain's end: what its nodes in
  * xenstore say, the domain can write itself.
@@ -230,35 +235,46 @@ xshm_xen_pool_find(xshm_xen_t *xen, uint32_t domid, size_t data_size)
     return NULL;
 }
 
-/* As they were when they were new. The references stay: the peer can only read
- * them. */
-static int xshm_xen_mem_clean(xshm_xen_mem_t *mem)
+/* As the data pages were when they were new: nobody but us writes them. The
+ * references stay: the peer can only read them. */
+static void xshm_xen_mem_clean_data(xshm_xen_mem_t *mem)
 {
     xshm_abi_data_t *data       = mem->super.data;
     uint32_t         return_ref = data->return_ref;
 
+    memset(data, 0, sizeof(*data));
+    memset((char *)data + XSHM_ABI_RING_OFFSET, 0,
+           mem->super.data_size - XSHM_ABI_RING_OFFSET);
+    data->return_ref = return_ref;
+}
+
+/* The same of the page that the peer writes */
+static int xshm_xen_mem_clean_return(xshm_xen_mem_t *mem)
+{
     if (mprotect(mem->super.ret, XSHM_ABI_RETURN_SIZE,
                  PROT_READ | PROT_WRITE) != 0) {
         return 0;
     }
 
     memset(mem->super.ret, 0, XSHM_ABI_RETURN_SIZE);
-    memset(data, 0, sizeof(*data));
-    memset((char *)data + XSHM_ABI_RING_OFFSET, 0,
-           mem->super.data_size - XSHM_ABI_RING_OFFSET);
-    data->return_ref = return_ref;
-    mem->is_asked    = 0;
-    mem->is_doubtful = 0;
     return mprotect(mem->super.ret, XSHM_ABI_RETURN_SIZE, PROT_READ) == 0;
+}
+
+/* They may stay for long, and whoever gets the domain's number can map them: what
+ * was sent to the one before is not for it. Under the lock. */
+static void xshm_xen_mem_add_to_pool(xshm_xen_mem_t *mem)
+{
+    xshm_xen_mem_clean_data(mem);
+    mem->pooled = xshm_xen_now_ms();
+    ucs_list_add_tail(&mem->xen->pool, &mem->list);
 }
 
 static void xshm_xen_mem_put_in_pool(xshm_xen_mem_t *mem)
 {
     xshm_xen_t *xen = mem->xen;
 
-    mem->pooled = xshm_xen_now_ms();
     pthread_mutex_lock(&xen->lock);
-    ucs_list_add_tail(&xen->pool, &mem->list);
+    xshm_xen_mem_add_to_pool(mem);
     pthread_mutex_unlock(&xen->lock);
 }
 
@@ -274,11 +290,17 @@ xshm_xen_mem_take(xshm_xen_t *xen, uint32_t domid, size_t data_size)
     }
     pthread_mutex_unlock(&xen->lock);
 
-    if ((mem != NULL) && !xshm_xen_mem_clean(mem)) {
-        xshm_xen_mem_put_in_pool(mem);
-        mem = NULL;
+    if (mem == NULL) {
+        return NULL;
     }
 
+    if (!xshm_xen_mem_clean_return(mem)) {
+        xshm_xen_mem_put_in_pool(mem);
+        return NULL;
+    }
+
+    mem->is_asked    = 0;
+    mem->is_doubtful = 0;
     return mem;
 }
 
@@ -414,6 +436,17 @@ static void xshm_xen_mem_end_linger(xshm_xen_mem_t *mem)
     pthread_mutex_unlock(&mem->xen->lock);
 }
 
+/* Of a peer that is there, it may still read what is in it */
+static void xshm_xen_mem_put_in_quarantine(xshm_xen_mem_t *mem)
+{
+    pthread_mutex_lock(&mem->xen->lock);
+    if (mem->is_doubtful) {
+        xshm_xen_mem_clean_data(mem);
+    }
+    ucs_list_add_tail(&mem->xen->quarantine, &mem->list);
+    pthread_mutex_unlock(&mem->xen->lock);
+}
+
 void xshm_xen_mem_free(xshm_mem_t *super)
 {
     xshm_xen_mem_t *mem = (xshm_xen_mem_t *)super;
@@ -436,9 +469,7 @@ void xshm_xen_mem_free(xshm_mem_t *super)
         xshm_xen_mem_put_in_pool(mem);
         xshm_xen_kick(xen);
     } else {
-        pthread_mutex_lock(&xen->lock);
-        ucs_list_add_tail(&xen->quarantine, &mem->list);
-        pthread_mutex_unlock(&xen->lock);
+        xshm_xen_mem_put_in_quarantine(mem);
         xshm_xen_kick(xen);
     }
 }
@@ -489,14 +520,15 @@ static int xshm_xen_mem_release_pool(xshm_xen_t *xen)
     return is_left;
 }
 
-/* Under the lock */
-static int
-xshm_xen_mem_list_has_doubts(const ucs_list_link_t *list, uint32_t domid)
+/* Under the lock. Does it depend on whether the domain is gone? */
+static int xshm_xen_mem_list_has_doubts(const ucs_list_link_t   *list,
+                                        const xshm_xen_domain_t *domain)
 {
     xshm_xen_mem_t *mem;
 
     ucs_list_for_each(mem, list, list) {
-        if ((mem->domid == domid) && mem->is_doubtful && !mem->is_orphan) {
+        if ((mem->domid == domain->domid) && mem->is_doubtful &&
+            (mem->num_ended == domain->num_ended)) {
             return 1;
         }
     }
@@ -504,83 +536,133 @@ xshm_xen_mem_list_has_doubts(const ucs_list_link_t *list, uint32_t domid)
     return 0;
 }
 
-static int xshm_xen_mem_has_doubts(xshm_xen_t *xen, uint32_t domid)
+static int
+xshm_xen_mem_has_doubts(xshm_xen_t *xen, const xshm_xen_domain_t *domain)
 {
     int has_doubts;
 
     pthread_mutex_lock(&xen->lock);
-    has_doubts = xshm_xen_mem_list_has_doubts(&xen->quarantine, domid) ||
-                 xshm_xen_mem_list_has_doubts(&xen->pool, domid);
+    has_doubts = xshm_xen_mem_list_has_doubts(&xen->quarantine, domain) ||
+                 xshm_xen_mem_list_has_doubts(&xen->pool, domain) ||
+                 (domain->is_doubtful && (domain->num_unproved > 0));
     pthread_mutex_unlock(&xen->lock);
     return has_doubts;
 }
 
+/* Is a machine that seemed to end not there any more? Then it has nothing mapped,
+ * nor will the next one with its number have. @return Not zero: not known yet. */
+static int xshm_xen_mem_settle_doubts(xshm_xen_t *xen)
+{
+    int                is_left = 0;
+    int                has_doubts;
+    xshm_xen_domain_t *domain;
+
+    ucs_list_for_each(domain, &xen->domains, list) {
+        has_doubts = xshm_xen_mem_has_doubts(xen, domain);
+        if (!has_doubts && !domain->is_doubtful) {
+            continue;
+        }
+
+        if (!xshm_xen_is_domain_gone(domain->domid)) {
+            is_left |= has_doubts;
+            continue;
+        }
+
+        domain->num_gone     = ++domain->num_ended;
+        domain->num_unproved = 0;
+        domain->is_doubtful  = 0;
+        xshm_xen_region_settle(domain->domid);
+    }
+
+    return is_left;
+}
+
+/* Did the peer's machine end since it seemed to, for sure, or by the word of the
+ * next one? Also of what was freed long after that. */
+static int
+xshm_xen_mem_has_outlived(const xshm_xen_mem_t *mem, int is_for_sure)
+{
+    const xshm_xen_domain_t *domain =
+            xshm_xen_domain_find(mem->xen, mem->domid);
+
+    return mem->is_doubtful && (domain != NULL) &&
+           (mem->num_ended <
+            (is_for_sure ? domain->num_gone : domain->num_ended));
+}
+
 /* Under the lock */
-static void xshm_xen_mem_list_settle(ucs_list_link_t *list, uint32_t domid)
+static void xshm_xen_mem_find_orphans(const ucs_list_link_t *list)
 {
     xshm_xen_mem_t *mem;
 
     ucs_list_for_each(mem, list, list) {
-        mem->is_orphan =
-                mem->is_orphan || ((mem->domid == domid) && mem->is_doubtful);
+        mem->is_orphan = mem->is_orphan || xshm_xen_mem_has_outlived(mem, 1);
     }
 }
 
-/* Is a machine that seemed to end not there any more? */
-static void xshm_xen_mem_settle_doubts(xshm_xen_t *xen)
+/* Under the lock */
+static void xshm_xen_mem_release_quarantine(xshm_xen_t *xen)
 {
-    xshm_xen_domain_t *domain;
+    xshm_xen_mem_t *mem, *tmp;
+    int             has_outlived;
 
-    ucs_list_for_each(domain, &xen->domains, list) {
-        if (!xshm_xen_mem_has_doubts(xen, domain->domid) ||
-            !xshm_xen_is_domain_gone(domain->domid)) {
+    ucs_list_for_each_safe(mem, tmp, &xen->quarantine, list) {
+        has_outlived = xshm_xen_mem_has_outlived(mem, 0);
+        if (xshm_xen_mem_is_mapped(mem) && !has_outlived) {
             continue;
         }
 
-        pthread_mutex_lock(&xen->lock);
-        xshm_xen_mem_list_settle(&xen->quarantine, domain->domid);
-        xshm_xen_mem_list_settle(&xen->pool, domain->domid);
-        pthread_mutex_unlock(&xen->lock);
+        if (has_outlived || !xshm_xen_mem_is_unanswered(mem)) {
+            ucs_list_del(&mem->list);
+            xshm_xen_mem_add_to_pool(mem);
+        } else if (xshm_xen_mem_may_free(mem)) {
+            xshm_xen_mem_give_back(mem);
+        }
     }
 }
 
 int xshm_xen_mem_release(xshm_xen_t *xen)
 {
-    xshm_xen_mem_t *mem, *tmp;
-    int             is_left;
+    int is_left = xshm_xen_mem_settle_doubts(xen);
 
-    xshm_xen_mem_settle_doubts(xen);
     pthread_mutex_lock(&xen->lock);
-    ucs_list_for_each_safe(mem, tmp, &xen->quarantine, list) {
-        if (xshm_xen_mem_is_mapped(mem)) {
-            continue;
-        }
-
-        if (!xshm_xen_mem_is_unanswered(mem)) {
-            ucs_list_del(&mem->list);
-            ucs_list_add_tail(&xen->pool, &mem->list);
-            mem->pooled = xshm_xen_now_ms();
-        } else if (xshm_xen_mem_may_free(mem)) {
-            xshm_xen_mem_give_back(mem);
-        }
-    }
-    is_left = xshm_xen_mem_release_pool(xen) ||
+    xshm_xen_mem_find_orphans(&xen->quarantine);
+    xshm_xen_mem_find_orphans(&xen->pool);
+    xshm_xen_mem_release_quarantine(xen);
+    is_left = xshm_xen_mem_release_pool(xen) || is_left ||
               !ucs_list_is_empty(&xen->quarantine);
     pthread_mutex_unlock(&xen->lock);
     return is_left;
 }
 
-void xshm_xen_mem_doubt(xshm_xen_t *xen, uint32_t domid)
+void xshm_xen_mem_doubt_one(xshm_xen_mem_t          *mem,
+                            const xshm_xen_domain_t *domain)
+{
+    if (!mem->is_doubtful) {
+        mem->is_doubtful = 1;
+        mem->num_ended   = domain->num_ended;
+    }
+}
+
+/* Under the lock */
+static void xshm_xen_mem_doubt_list(const ucs_list_link_t   *list,
+                                    const xshm_xen_domain_t *domain)
 {
     xshm_xen_mem_t *mem;
 
+    ucs_list_for_each(mem, list, list) {
+        if (mem->domid == domain->domid) {
+            xshm_xen_mem_doubt_one(mem, domain);
+            xshm_xen_mem_clean_data(mem);
+        }
+    }
+}
+
+void xshm_xen_mem_doubt(xshm_xen_t *xen, const xshm_xen_domain_t *domain)
+{
     pthread_mutex_lock(&xen->lock);
-    ucs_list_for_each(mem, &xen->quarantine, list) {
-        mem->is_doubtful = mem->is_doubtful || (mem->domid == domid);
-    }
-    ucs_list_for_each(mem, &xen->pool, list) {
-        mem->is_doubtful = mem->is_doubtful || (mem->domid == domid);
-    }
+    xshm_xen_mem_doubt_list(&xen->quarantine, domain);
+    xshm_xen_mem_doubt_list(&xen->pool, domain);
     pthread_mutex_unlock(&xen->lock);
 }
 

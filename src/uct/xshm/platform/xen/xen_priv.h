@@ -77,9 +77,14 @@ typedef struct xshm_xen_domain {
     uint32_t        num_mapped;   /**< Pages of them, and of views */
     uint32_t        num_unproved; /**< Pages that were freed on its word */
     unsigned        num_ports; /**< Event channels that it made us allocate */
+    int             has_ended; /**< So it seems; the next one may have come */
+    int             is_doubtful;   /**< The hypervisor has not said so yet */
+    uint32_t        num_ended;     /**< How often another one has come, by its
+                                        own word, or it was gone for sure */
+    uint32_t        num_gone;      /**< num_ended, when it was gone for sure */
     ucs_list_link_t conns;
     ucs_list_link_t views; /**< Memory of it: see xen_view.c */
-    char            identity[XSHM_XEN_VALUE_MAX]; /**< Or empty */
+    char            identity[XSHM_XEN_VALUE_MAX]; /**< Last one, or empty */
 } xshm_xen_domain_t;
 
 
@@ -94,7 +99,8 @@ typedef struct xshm_xen_mem {
     int             is_told;  /**< The same, of any channel that used it */
     uint64_t        pooled;   /**< When it was put in the pool, ms */
     int             is_lingering;
-    int             is_doubtful; /**< The peer's machine seemed to end */
+    int             is_doubtful; /**< The peer's machine seemed to end ... */
+    uint32_t        num_ended;   /**< ... when its domain had this */
     int             is_orphan;   /**< It has ended, or ours has moved */
     uint32_t        gref;        /**< Of the first data page */
     uint64_t        data_index;  /**< In gntalloc, if ours */
@@ -188,8 +194,13 @@ ucs_status_t xshm_xen_mem_map(xshm_xen_t *xen, uint32_t domid, uint32_t gref,
  *  @return Zero if nothing is left to be done. */
 int xshm_xen_mem_release(xshm_xen_t *xen);
 
-/** A domain seems to be gone. What it had mapped is free once that is sure. */
-void xshm_xen_mem_doubt(xshm_xen_t *xen, uint32_t domid);
+/** A domain seems to be gone. What it was sent is cleared; what it had mapped is
+ *  free once that is sure. */
+void xshm_xen_mem_doubt(xshm_xen_t *xen, const xshm_xen_domain_t *domain);
+
+/** The same of the memory of a channel that is still there */
+void xshm_xen_mem_doubt_one(xshm_xen_mem_t          *mem,
+                            const xshm_xen_domain_t *domain);
 
 /** This machine has moved, and nobody has mapped anything of it any more */
 void xshm_xen_mem_orphan(xshm_xen_t *xen);
@@ -255,11 +266,25 @@ int xshm_xen_domain_may_map(const xshm_xen_domain_t *domain,
 /** Note with whom there are channels now, for who allocates memory */
 void xshm_xen_domain_note(xshm_xen_t *xen);
 
-/** Is it still there, and the same machine? If not, its channels end. */
+/** Is it still there, and the same machine? If not, its channels end, and what it
+ *  was sent is cleared: also if there are no channels. */
 void xshm_xen_domain_check(xshm_xen_t *xen, xshm_xen_domain_t *domain);
 
-/** Learn of its end from now on */
-void xshm_xen_domain_watch(xshm_xen_t *xen, xshm_xen_domain_t *domain);
+/** Is it there, as far as is known, and which machine it is? */
+int xshm_xen_domain_is_known(const xshm_xen_domain_t *domain);
+
+/** There are channels, or will be: learn who it is, and of its end from now on */
+void xshm_xen_domain_scan_used(xshm_xen_t *xen, xshm_xen_domain_t *domain,
+                               uint64_t now);
+
+/**
+ * There are no channels, but there may be pages that it was sent something in:
+ * learn of its end, too.
+ *
+ * @return Milliseconds until it is to be looked at again, or -1: a watch tells.
+ */
+int xshm_xen_domain_scan_unused(xshm_xen_t *xen, xshm_xen_domain_t *domain,
+                                uint64_t now);
 
 /** End all channels with it */
 void xshm_xen_domain_fail(xshm_xen_t *xen, xshm_xen_domain_t *domain);

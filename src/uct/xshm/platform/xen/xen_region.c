@@ -54,6 +54,8 @@ typedef struct xshm_xen_region {
     int               is_freed;
     int               is_doubtful; /* Its domain seems to be gone ... */
     int               is_orphan;   /* ... and is, for sure */
+    int               is_clear;    /* Nobody but its domain has written there
+                                      since it was cleared */
     uint64_t          freed;       /* When, ms */
     xshm_abi_table_t *table;
     uint32_t          num_table_pages;
@@ -396,6 +398,7 @@ static xshm_xen_region_t *xshm_xen_region_take(uint32_t domid,
     if (region != NULL) {
         region->is_freed      = 0;
         region->is_doubtful   = 0;
+        region->is_clear      = 0;
         region->super.granted = (uint16_t)domid;
         region->super.shared  = NULL;
     }
@@ -414,11 +417,35 @@ static void xshm_xen_region_describe(xshm_xen_region_t        *region,
     xshm_xen_table_write(region->table, spec->id, &content);
 }
 
+/* Under the lock. What stays may be mapped by whoever gets the domain's number: what
+ * was in it is not for that. */
+static void xshm_xen_region_clear(xshm_xen_region_t *region)
+{
+    size_t length = (size_t)region->num_pages * XSHM_ABI_PAGE_SIZE;
+    void  *ptr;
+
+    if (region->is_clear) {
+        return;
+    }
+
+    ptr = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED,
+               region->super.fd, 0);
+    if (ptr != MAP_FAILED) {
+        memset(ptr, 0, length);
+        munmap(ptr, length);
+        region->is_clear = 1;
+    }
+}
+
 static void xshm_xen_region_put(xshm_xen_region_t *region)
 {
     pthread_mutex_lock(&xshm_xen_regions.lock);
     region->is_freed = 1;
     region->freed    = xshm_xen_now_ms();
+    if (region->is_doubtful) {
+        xshm_xen_region_clear(region);
+    }
+
     if (xshm_xen_regions.xen != NULL) {
         xshm_xen_kick(xshm_xen_regions.xen);
     }
@@ -514,18 +541,9 @@ static int xshm_xen_region_may_free(const xshm_xen_region_t *region)
     return 1;
 }
 
-/* Under the lock. A machine that is gone clears no bytes. */
-static void xshm_xen_region_settle_doubt(xshm_xen_region_t *region)
-{
-    region->is_orphan =
-            region->is_orphan ||
-            (region->is_doubtful && xshm_xen_is_domain_gone(region->domid));
-}
-
 /* Under the lock. @return Not zero: to be looked at again. */
 static int xshm_xen_region_look_after(xshm_xen_region_t *region, uint64_t now)
 {
-    xshm_xen_region_settle_doubt(region);
     if (!region->is_orphan) {
         if (!xshm_xen_mappers_is_empty(region->mappers)) {
             region->freed = now;
@@ -539,9 +557,11 @@ static int xshm_xen_region_look_after(xshm_xen_region_t *region, uint64_t now)
 
     if (xshm_xen_region_may_free(region)) {
         xshm_xen_region_destroy(region);
+        return 0;
     }
 
-    return 0;
+    xshm_xen_region_clear(region);
+    return region->is_doubtful;
 }
 
 int xshm_xen_region_release(void)
@@ -576,6 +596,51 @@ void xshm_xen_region_doubt(uint32_t domid)
         if (region->domid == domid) {
             region->is_doubtful = 1;
             xshm_xen_region_withdraw(region);
+            if (region->is_freed) {
+                xshm_xen_region_clear(region);
+            }
+        }
+    }
+    pthread_mutex_unlock(&xshm_xen_regions.lock);
+}
+
+/* Nobody is left who would clear these bytes */
+static void xshm_xen_region_clear_mappers(xshm_xen_region_t *region)
+{
+    if (mprotect(region->mappers, XSHM_ABI_PAGE_SIZE, PROT_READ | PROT_WRITE) ==
+        0) {
+        memset(region->mappers, 0, XSHM_ABI_PAGE_SIZE);
+        (void)mprotect(region->mappers, XSHM_ABI_PAGE_SIZE, PROT_READ);
+    }
+}
+
+void xshm_xen_region_disown(uint32_t domid)
+{
+    xshm_xen_region_t *region;
+
+    pthread_mutex_lock(&xshm_xen_regions.lock);
+    ucs_list_for_each(region, &xshm_xen_regions.regions, list) {
+        if ((region->domid == domid) && region->is_doubtful) {
+            xshm_xen_region_clear_mappers(region);
+            region->is_doubtful = 0;
+        }
+    }
+    pthread_mutex_unlock(&xshm_xen_regions.lock);
+}
+
+void xshm_xen_region_settle(uint32_t domid)
+{
+    xshm_xen_region_t *region;
+    xshm_xen_debt_t   *debt;
+
+    pthread_mutex_lock(&xshm_xen_regions.lock);
+    ucs_list_for_each(region, &xshm_xen_regions.regions, list) {
+        region->is_orphan = region->is_orphan ||
+                            ((region->domid == domid) && region->is_doubtful);
+    }
+    ucs_list_for_each(debt, &xshm_xen_regions.debts, list) {
+        if (debt->domid == domid) {
+            debt->num_unproved = 0;
         }
     }
     pthread_mutex_unlock(&xshm_xen_regions.lock);

@@ -33,9 +33,16 @@ void xshm_xen_region_attach(xshm_xen_t *xen);
  *  left to be done. */
 int xshm_xen_region_release(void);
 
-/** A domain seems to be gone: nothing more is offered to it. Whether it is, only
- *  the hypervisor knows for sure. */
+/** A domain seems to be gone: nothing more is offered to it, and what is freed is
+ *  cleared. Whether it is, only the hypervisor knows for sure. */
 void xshm_xen_region_doubt(uint32_t domid);
+
+/** Another machine says that it has come in the place of a domain that seemed to
+ *  be gone: that has nothing mapped any more */
+void xshm_xen_region_disown(uint32_t domid);
+
+/** A domain that seemed to be gone is so for sure */
+void xshm_xen_region_settle(uint32_t domid);
 
 /** This machine has moved: nothing that was granted is mapped */
 void xshm_xen_region_orphan(void);

@@ -1,0 +1,662 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What becomes of pages that were granted to a virtual machine when it ends, and
+ * another one gets its number. The kernel, the hypervisor, xenstore and the other
+ * machine are functions of this file; needs Xen's headers only.
+ */
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memfd_create() */
+#endif
+
+#include "test_util.h"
+
+#include <uct/xshm/platform/fdset.h>
+#include <uct/xshm/platform/gntalloc.h>
+#include <uct/xshm/platform/xen/xen_region.h>
+#include <uct/xshm/platform/xen/xen_view.h>
+#include <uct/xshm/platform/xen/xen_wake.h>
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xen/gntalloc.h>
+
+
+#define TEST_DOMID     7
+#define TEST_ONE       "3 0123456789abcdef"
+#define TEST_OTHER     "3 fedcba9876543210"
+#define TEST_DATA_SIZE (XSHM_ABI_RING_OFFSET + 65536)
+#define TEST_SECRET    0x5a
+#define TEST_LENGTH    (3 * XSHM_ABI_PAGE_SIZE)
+#define TEST_LIMIT     16384
+
+/* After which pages that may be freed are freed */
+#define TEST_LONG (2 * XSHM_XEN_MEM_POOL_MS)
+
+
+static struct {
+    xshm_xen_t         xen;
+    xshm_xen_domain_t *domain;
+    const char        *identity;    /* What xenstore says of the domain */
+    int                is_gone;     /* What the hypervisor says of it */
+    long               num_granted; /* Pages of channels */
+    int      mappers_fd; /* Where the last region's mappers' page is */
+    uint64_t mappers_index;
+    uint64_t now;
+} test;
+
+
+/* The kernel */
+
+int xshm_gntalloc_open(void)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    xshm_fdset_add(fd);
+    return fd;
+}
+
+ucs_status_t xshm_gntalloc_grant(int fd, uint32_t domid, uint16_t flags,
+                                 uint32_t count, uint64_t *index_p,
+                                 uint32_t **grefs_p)
+{
+    struct stat stat;
+
+    (void)domid;
+
+    assert_int_equal(fstat(fd, &stat), 0);
+    *index_p = (uint64_t)stat.st_size;
+    assert_int_equal(ftruncate(fd, stat.st_size +
+                                           (off_t)count * XSHM_ABI_PAGE_SIZE),
+                     0);
+    *grefs_p = calloc(count, sizeof(**grefs_p));
+    if (fd == test.xen.gntalloc_fd) {
+        test.num_granted += count;
+    } else if ((count == 1) && (flags & GNTALLOC_FLAG_WRITABLE)) {
+        test.mappers_fd    = fd;
+        test.mappers_index = *index_p;
+    }
+    return UCS_OK;
+}
+
+void xshm_gntalloc_ungrant(int fd, uint64_t index, uint32_t count)
+{
+    (void)index;
+
+    if (fd == test.xen.gntalloc_fd) {
+        test.num_granted -= count;
+    }
+}
+
+int xshm_gntalloc_is_device(int fd)
+{
+    (void)fd;
+
+    return 1;
+}
+
+int xshm_gntalloc_begin_try(int fd)
+{
+    (void)fd;
+
+    return 1;
+}
+
+void xshm_gntalloc_end_try(int fd)
+{
+    (void)fd;
+}
+
+void xshm_gntalloc_await_try(int fd)
+{
+    (void)fd;
+}
+
+int xshm_gntalloc_clear_at_end(int fd, uint64_t index)
+{
+    (void)fd;
+    (void)index;
+
+    return 1;
+}
+
+long xshm_gntalloc_limit(void)
+{
+    return TEST_LIMIT;
+}
+
+
+/* The hypervisor */
+
+int xshm_xen_is_domain_gone(uint32_t domid)
+{
+    return (domid == TEST_DOMID) && test.is_gone;
+}
+
+
+/* Xenstore */
+
+char *xshm_xen_store_read(xshm_xen_store_t *store, const char *path)
+{
+    (void)store;
+    (void)path;
+
+    return (test.identity == NULL) ? NULL : strdup(test.identity);
+}
+
+ucs_status_t xshm_xen_store_watch(xshm_xen_store_t *store, const char *path)
+{
+    (void)store;
+    (void)path;
+
+    return UCS_OK;
+}
+
+void xshm_xen_store_unwatch(xshm_xen_store_t *store, const char *path)
+{
+    (void)store;
+    (void)path;
+}
+
+ucs_status_t xshm_xen_store_reopen(xshm_xen_store_t *store)
+{
+    (void)store;
+
+    return UCS_OK;
+}
+
+
+/* The rest of the platform */
+
+void xshm_xen_kick(xshm_xen_t *xen)
+{
+    (void)xen;
+}
+
+uint64_t xshm_xen_now_ms(void)
+{
+    return test.now;
+}
+
+ucs_status_t xshm_xen_poll_store(xshm_xen_t *xen)
+{
+    (void)xen;
+
+    return UCS_OK;
+}
+
+void xshm_xen_remove_folders(xshm_xen_t *xen, uint32_t peer)
+{
+    (void)xen;
+    (void)peer;
+}
+
+void xshm_xen_forget_lookups(xshm_xen_t *xen, uint32_t domid)
+{
+    (void)xen;
+    (void)domid;
+}
+
+void xshm_xen_view_fail(xshm_xen_domain_t *domain)
+{
+    (void)domain;
+}
+
+/* Its owner frees the memory later */
+void xshm_xen_conn_report(xshm_xen_conn_t *conn, xshm_reason_t reason,
+                          uint32_t version)
+{
+    (void)reason;
+    (void)version;
+
+    ucs_list_del(&conn->list);
+}
+
+int xshm_xen_region_domain(xshm_platform_t *platform, int allowed)
+{
+    (void)platform;
+    (void)allowed;
+
+    return TEST_DOMID;
+}
+
+
+static int test_setup(void **state)
+{
+    (void)state;
+
+    memset(&test, 0, sizeof(test));
+    test.identity        = TEST_ONE;
+    test.xen.gntalloc_fd = xshm_gntalloc_open();
+    pthread_mutex_init(&test.xen.lock, NULL);
+    ucs_list_head_init(&test.xen.domains);
+    ucs_list_head_init(&test.xen.quarantine);
+    ucs_list_head_init(&test.xen.pool);
+    ucs_list_head_init(&test.xen.lingering);
+    test.domain = xshm_xen_domain_get(&test.xen, TEST_DOMID);
+    xshm_xen_domain_check(&test.xen, test.domain);
+    return 0;
+}
+
+/* Regions are of the process: this machine has moved */
+static int test_teardown(void **state)
+{
+    (void)state;
+
+    xshm_xen_mem_cleanup(&test.xen);
+    xshm_xen_domain_cleanup(&test.xen);
+    xshm_xen_region_orphan();
+    (void)xshm_xen_region_release();
+    xshm_fdset_close(test.xen.gntalloc_fd);
+    pthread_mutex_destroy(&test.xen.lock);
+    return 0;
+}
+
+static int test_release(void)
+{
+    int is_left = xshm_xen_mem_release(&test.xen);
+
+    return xshm_xen_region_release() || is_left;
+}
+
+static void test_release_after(uint64_t milliseconds)
+{
+    (void)test_release();
+    test.now += milliseconds;
+    (void)test_release();
+}
+
+/* What xenstore says of the domain changes */
+static void test_change(const char *identity)
+{
+    test.identity = identity;
+    xshm_xen_domain_check(&test.xen, test.domain);
+}
+
+/* The peer writes there */
+static void test_set_bytes(int fd, uint64_t index, size_t length, int value)
+{
+    uint8_t *page = mmap(NULL, XSHM_ABI_PAGE_SIZE, PROT_READ | PROT_WRITE,
+                         MAP_SHARED, fd, (off_t)index);
+
+    assert_ptr_not_equal(page, MAP_FAILED);
+    memset(page, value, length);
+    munmap(page, XSHM_ABI_PAGE_SIZE);
+}
+
+static xshm_xen_mem_t *test_alloc(void)
+{
+    xshm_xen_dev_addr_t addr = {.domid = TEST_DOMID};
+    xshm_mem_t         *mem;
+
+    assert_int_equal(xshm_xen_mem_alloc(&test.xen.super, &addr, TEST_DATA_SIZE,
+                                        &mem),
+                     UCS_OK);
+    return (xshm_xen_mem_t *)mem;
+}
+
+static uint8_t *test_ring(const xshm_xen_mem_t *mem)
+{
+    return (uint8_t *)mem->super.data + XSHM_ABI_RING_OFFSET;
+}
+
+/* A channel that the peer has mapped, and was sent something by */
+static xshm_xen_mem_t *test_send(void)
+{
+    xshm_xen_mem_t *mem = test_alloc();
+
+    mem->is_asked = 1;
+    test_set_bytes(test.xen.gntalloc_fd, mem->ret_index, XSHM_ABI_RETURN_SIZE,
+                   1);
+    memset(test_ring(mem), TEST_SECRET, TEST_DATA_SIZE - XSHM_ABI_RING_OFFSET);
+    return mem;
+}
+
+/* By a well-behaved peer */
+static void test_unmap(const xshm_xen_mem_t *mem)
+{
+    xshm_abi_return_t *ret =
+            mmap(NULL, XSHM_ABI_RETURN_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+                 test.xen.gntalloc_fd, (off_t)mem->ret_index);
+
+    ret->live = 0;
+    munmap(ret, XSHM_ABI_RETURN_SIZE);
+}
+
+static int test_is_zero(const void *data, size_t length)
+{
+    const uint8_t *bytes = data;
+
+    return (bytes[0] == 0) && !memcmp(bytes, bytes + 1, length - 1);
+}
+
+static int test_ring_is_zero(const xshm_xen_mem_t *mem)
+{
+    return test_is_zero(test_ring(mem), TEST_DATA_SIZE - XSHM_ABI_RING_OFFSET);
+}
+
+static void test_assert_clean(const xshm_xen_mem_t *mem)
+{
+    assert_true(test_ring_is_zero(mem));
+    assert_true(test_is_zero(mem->super.ret, XSHM_ABI_RETURN_SIZE));
+}
+
+/* What waits to be used again holds nothing */
+static void test_pages_in_the_pool_are_zero(void **state)
+{
+    xshm_xen_mem_t *mem = test_send();
+
+    (void)state;
+
+    test_unmap(mem);
+    xshm_xen_mem_free(&mem->super);
+    assert_true(test_ring_is_zero(mem));
+    assert_ptr_equal(test_alloc(), mem);
+    test_assert_clean(mem);
+    xshm_xen_mem_free(&mem->super);
+}
+
+/* A peer that is there may still read */
+static void test_mapped_pages_stay_as_they_are(void **state)
+{
+    xshm_xen_mem_t *mem = test_send();
+
+    (void)state;
+
+    xshm_xen_mem_free(&mem->super);
+    test_release_after(TEST_LONG);
+    assert_int_equal(test_ring(mem)[0], TEST_SECRET);
+    assert_true(test.num_granted > 0);
+
+    test_unmap(mem);
+    test_release_after(0);
+    assert_true(test_ring_is_zero(mem));
+    test_release_after(TEST_LONG);
+    assert_int_equal(test.num_granted, 0);
+}
+
+/* Without a channel that would end with it */
+static void test_an_end_frees_all(void **state)
+{
+    xshm_xen_mem_t *mem = test_send();
+
+    (void)state;
+
+    test.domain->num_unproved = XSHM_XEN_MEM_MAX_UNPROVED;
+    xshm_xen_mem_free(&mem->super);
+    test_change(NULL);
+    assert_true(test_release());
+    assert_true(test_ring_is_zero(mem));
+    assert_true(test.num_granted > 0);
+
+    test.is_gone = 1;
+    assert_false(test_release());
+    assert_int_equal(test.num_granted, 0);
+    /* The next one begins anew */
+    assert_int_equal(test.domain->num_unproved, 0);
+}
+
+/* Where watches have run out, and nothing is connected */
+static void test_an_end_is_looked_for(void **state)
+{
+    (void)state;
+
+    assert_true(xshm_xen_domain_scan_unused(&test.xen, test.domain, test.now) >
+                0);
+    test.identity = NULL;
+    test.now += 60000;
+    assert_true(xshm_xen_domain_scan_unused(&test.xen, test.domain, test.now) >
+                0);
+    assert_true(test.domain->has_ended);
+
+    test.is_gone = 1;
+    assert_false(test_release());
+    assert_int_equal(xshm_xen_domain_scan_unused(&test.xen, test.domain,
+                                                 test.now),
+                     -1);
+}
+
+/* A machine can take its node away, and still have all mapped */
+static void test_a_seeming_end_frees_nothing(void **state)
+{
+    xshm_xen_mem_t *mem = test_send();
+    long            num_granted;
+
+    (void)state;
+
+    num_granted = test.num_granted;
+    xshm_xen_mem_free(&mem->super);
+    test_change(NULL);
+    test_release_after(TEST_LONG);
+    test_change("");
+    test_release_after(TEST_LONG);
+    test_change(TEST_ONE);
+    test_release_after(TEST_LONG);
+    assert_int_equal(test.num_granted, num_granted);
+    assert_false(ucs_list_is_empty(&test.xen.quarantine));
+
+    /* If it ends after that, this is known from the time before */
+    test_change(NULL);
+    test.is_gone = 1;
+    assert_false(test_release());
+    assert_int_equal(test.num_granted, 0);
+}
+
+/* So fast that the hypervisor has never said that it was gone */
+static void test_restart(const char *between)
+{
+    xshm_xen_mem_t *mem = test_send();
+
+    xshm_xen_mem_free(&mem->super);
+    test_change(between);
+    test_change(TEST_OTHER);
+    (void)test_release();
+    assert_true(ucs_list_is_empty(&test.xen.quarantine));
+    assert_true(test_ring_is_zero(mem));
+
+    /* It may have it, as it was when it was new */
+    assert_ptr_equal(test_alloc(), mem);
+    test_assert_clean(mem);
+    assert_false(mem->is_doubtful);
+    xshm_xen_mem_free(&mem->super);
+    test_release_after(TEST_LONG);
+    assert_int_equal(test.num_granted, 0);
+}
+
+static void test_another_one_after_an_end(void **state)
+{
+    (void)state;
+
+    test_restart(NULL);
+    assert_true(test.domain->num_unproved > 0);
+}
+
+static void test_another_one_at_once(void **state)
+{
+    (void)state;
+
+    test_restart(TEST_OTHER);
+}
+
+/* Who pretends to be another one, over and over, makes no more be freed than who
+ * says that it has unmapped something; and nothing that is not used again */
+static void test_pretending_is_bounded(void **state)
+{
+    xshm_xen_mem_t *mem;
+    unsigned        i;
+
+    (void)state;
+
+    for (i = 0; i < 1000; ++i) {
+        mem = test_send();
+        xshm_xen_mem_free(&mem->super);
+        test_change((i % 2) ? TEST_ONE : TEST_OTHER);
+        test_release_after(TEST_LONG);
+    }
+
+    assert_true(test.domain->num_unproved <= XSHM_XEN_MEM_MAX_UNPROVED);
+    assert_int_equal(ucs_list_length(&test.xen.pool), 1);
+    assert_true(ucs_list_is_empty(&test.xen.quarantine));
+}
+
+/* A channel's owner gives its memory back when all is over */
+static void test_freed(int is_sure)
+{
+    xshm_xen_mem_t *mem  = test_send();
+    xshm_xen_conn_t conn = {.mem = mem, .domain = test.domain};
+
+    ucs_list_add_tail(&test.domain->conns, &conn.list);
+    test_change(NULL);
+    assert_true(ucs_list_is_empty(&test.domain->conns));
+    test.is_gone = is_sure;
+    (void)test_release();
+    test.is_gone = 0;
+    test_change(TEST_OTHER);
+
+    xshm_xen_mem_free(&mem->super);
+    assert_true(test_ring_is_zero(mem));
+    test_release_after(0);
+    assert_true(ucs_list_is_empty(&test.xen.quarantine));
+    assert_int_equal(test.num_granted == 0, is_sure);
+    test_release_after(TEST_LONG);
+    assert_int_equal(test.num_granted, 0);
+}
+
+static void test_freed_long_after_an_end(void **state)
+{
+    (void)state;
+
+    test_freed(1);
+}
+
+static void test_freed_long_after_a_restart(void **state)
+{
+    (void)state;
+
+    test_freed(0);
+}
+
+
+/* The content of what was freed, as who has its grant sees it */
+static int test_region_is_zero(int fd)
+{
+    void *ptr = mmap(NULL, TEST_LENGTH, PROT_READ, MAP_SHARED, fd, 0);
+    int   is_zero;
+
+    assert_ptr_not_equal(ptr, MAP_FAILED);
+    is_zero = test_is_zero(ptr, TEST_LENGTH);
+    munmap(ptr, TEST_LENGTH);
+    return is_zero;
+}
+
+static xshm_region_t *test_region_alloc(void)
+{
+    xshm_region_spec_t spec = {.length = TEST_LENGTH,
+                               .rights = XSHM_RIGHT_PUT,
+                               .domain = TEST_DOMID,
+                               .id     = 1};
+    xshm_region_t     *region;
+
+    assert_int_equal(xshm_xen_region_alloc(&test.xen.super, &spec, &region),
+                     UCS_OK);
+    return region;
+}
+
+/* @return Its file, which is closed when it is destroyed */
+static int test_region_free(xshm_region_t *region)
+{
+    int fd = region->fd;
+
+    memset(region->address, TEST_SECRET, region->length);
+    xshm_xen_region_free(region);
+    return fd;
+}
+
+static int test_is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+static void test_region_of_one_that_ended(void **state)
+{
+    int fd = test_region_free(test_region_alloc());
+
+    (void)state;
+
+    assert_false(test_region_is_zero(fd));
+    test_change(NULL);
+    assert_true(test_region_is_zero(fd));
+    (void)test_release();
+    assert_true(test_is_open(fd));
+    test.is_gone = 1;
+    (void)test_release();
+    assert_false(test_is_open(fd));
+}
+
+/* Who has come in its place will never say that it has unmapped it */
+static void test_region_of_one_that_restarted(void **state)
+{
+    xshm_region_t *region = test_region_alloc();
+    int            fd;
+
+    (void)state;
+
+    test_set_bytes(test.mappers_fd, test.mappers_index, XSHM_ABI_PAGE_SIZE, 1);
+    fd = test_region_free(region);
+    test_release_after(TEST_LONG);
+    test_change(NULL);
+    test_release_after(TEST_LONG);
+    test_change(TEST_ONE);
+    test_release_after(TEST_LONG);
+    assert_true(test_is_open(fd));
+
+    test_change(TEST_OTHER);
+    test_release_after(TEST_LONG);
+    assert_false(test_is_open(fd));
+}
+
+/* It is in use when its domain ends */
+static void test_region_that_is_freed_later(void **state)
+{
+    xshm_region_t *region = test_region_alloc();
+    int            fd;
+
+    (void)state;
+
+    test_change(NULL);
+    assert_int_equal(region->granted, XSHM_ABI_NO_DOMAIN);
+    fd = test_region_free(region);
+    assert_true(test_region_is_zero(fd));
+    test.is_gone = 1;
+    (void)test_release();
+    assert_false(test_is_open(fd));
+}
+
+#define TEST(_func) \
+    cmocka_unit_test_setup_teardown(_func, test_setup, test_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {TEST(test_pages_in_the_pool_are_zero),
+                                       TEST(test_mapped_pages_stay_as_they_are),
+                                       TEST(test_an_end_frees_all),
+                                       TEST(test_an_end_is_looked_for),
+                                       TEST(test_a_seeming_end_frees_nothing),
+                                       TEST(test_another_one_after_an_end),
+                                       TEST(test_another_one_at_once),
+                                       TEST(test_pretending_is_bounded),
+                                       TEST(test_freed_long_after_an_end),
+                                       TEST(test_freed_long_after_a_restart),
+                                       TEST(test_region_of_one_that_ended),
+                                       TEST(test_region_of_one_that_restarted),
+                                       TEST(test_region_that_is_freed_later)};
+
+    return cmocka_run_group_tests_name("xen_reuse", tests, NULL, NULL);
+}
