@@ -29,8 +29,6 @@
 
 
 #define TEST_DOMID     7
-#define TEST_ONE       "3 0123456789abcdef"
-#define TEST_OTHER     "3 fedcba9876543210"
 #define TEST_DATA_SIZE (XSHM_ABI_RING_OFFSET + 65536)
 #define TEST_SECRET    0x5a
 #define TEST_LENGTH    (3 * XSHM_ABI_PAGE_SIZE)
@@ -46,10 +44,20 @@ static struct {
     const char        *identity;    /* What xenstore says of the domain */
     int                is_gone;     /* What the hypervisor says of it */
     long               num_granted; /* Pages of channels */
-    int      mappers_fd; /* Where the last region's mappers' page is */
-    uint64_t mappers_index;
-    uint64_t now;
+    int                mappers_fd;  /* Mappers' page of the last region */
+    uint64_t           mappers_index;
+    unsigned           num_requests; /* Nodes that were written */
+    unsigned           num_closed;   /* Channels that were reported */
+    uint64_t           now;
 } test;
+
+/* Two machines, and what xenstore says of them */
+static const xshm_xen_dev_addr_t test_one_addr   = {.identity = {1, 2, 3},
+                                                    .domid    = TEST_DOMID};
+static const xshm_xen_dev_addr_t test_other_addr = {.identity = {4, 5, 6},
+                                                    .domid    = TEST_DOMID};
+static char                      test_one[XSHM_XEN_VALUE_MAX];
+static char                      test_other[XSHM_XEN_VALUE_MAX];
 
 
 /* The kernel */
@@ -151,6 +159,53 @@ char *xshm_xen_store_read(xshm_xen_store_t *store, const char *path)
     return (test.identity == NULL) ? NULL : strdup(test.identity);
 }
 
+/* Requests are all that is written here */
+int xshm_xen_store_write(xshm_xen_store_t *store, const char *path,
+                         const char *value)
+{
+    (void)store;
+    (void)path;
+    (void)value;
+
+    ++test.num_requests;
+    return 1;
+}
+
+int xshm_xen_store_share(xshm_xen_store_t *store, uint32_t domid,
+                         const char *path, uint32_t reader)
+{
+    (void)store;
+    (void)domid;
+    (void)path;
+    (void)reader;
+
+    return 1;
+}
+
+int xshm_xen_store_has_room(xshm_xen_store_t *store, const char *path)
+{
+    (void)store;
+    (void)path;
+
+    return 1;
+}
+
+void xshm_xen_store_remove(xshm_xen_store_t *store, const char *path)
+{
+    (void)store;
+    (void)path;
+}
+
+char **
+xshm_xen_store_list(xshm_xen_store_t *store, const char *path, unsigned *num_p)
+{
+    (void)store;
+    (void)path;
+
+    *num_p = 0;
+    return NULL;
+}
+
 ucs_status_t xshm_xen_store_watch(xshm_xen_store_t *store, const char *path)
 {
     (void)store;
@@ -173,7 +228,14 @@ ucs_status_t xshm_xen_store_reopen(xshm_xen_store_t *store)
 }
 
 
-/* The rest of the platform */
+/* The rest of the platform, and what would need all of it */
+
+const char *xshm_reason_string(xshm_reason_t reason)
+{
+    (void)reason;
+
+    return "reason";
+}
 
 void xshm_xen_kick(xshm_xen_t *xen)
 {
@@ -192,10 +254,26 @@ ucs_status_t xshm_xen_poll_store(xshm_xen_t *xen)
     return UCS_OK;
 }
 
-void xshm_xen_remove_folders(xshm_xen_t *xen, uint32_t peer)
+uint32_t xshm_xen_now_s(void)
+{
+    return (uint32_t)(test.now / 1000);
+}
+
+uint32_t xshm_xen_domid(const xshm_xen_t *xen)
 {
     (void)xen;
-    (void)peer;
+
+    return TEST_DOMID + 1;
+}
+
+void xshm_xen_note_events(xshm_xen_t *xen)
+{
+    (void)xen;
+}
+
+void xshm_xen_answer_lookups(xshm_xen_t *xen)
+{
+    (void)xen;
 }
 
 void xshm_xen_forget_lookups(xshm_xen_t *xen, uint32_t domid)
@@ -209,14 +287,19 @@ void xshm_xen_view_fail(xshm_xen_domain_t *domain)
     (void)domain;
 }
 
-/* Its owner frees the memory later */
-void xshm_xen_conn_report(xshm_xen_conn_t *conn, xshm_reason_t reason,
-                          uint32_t version)
+void xshm_xen_view_scan(xshm_xen_domain_t *domain)
 {
-    (void)reason;
-    (void)version;
+    (void)domain;
+}
 
-    ucs_list_del(&conn->list);
+void xshm_xen_wake_scan(xshm_xen_conn_t *conn)
+{
+    (void)conn;
+}
+
+void xshm_xen_wake_detach(xshm_xen_conn_t *conn)
+{
+    (void)conn;
 }
 
 int xshm_xen_region_domain(xshm_platform_t *platform, int allowed)
@@ -228,15 +311,32 @@ int xshm_xen_region_domain(xshm_platform_t *platform, int allowed)
 }
 
 
+/* Its owner frees the memory later */
+static void
+test_closed(xshm_conn_t *conn, xshm_reason_t reason, uint32_t version)
+{
+    (void)version;
+
+    assert_int_equal(reason, XSHM_REASON_GONE);
+    ++test.num_closed;
+    xshm_xen_disconnect(conn);
+}
+
+static const xshm_platform_sink_t test_sink = {.closed = test_closed};
+
 static int test_setup(void **state)
 {
     (void)state;
 
     memset(&test, 0, sizeof(test));
-    test.identity        = TEST_ONE;
+    xshm_xen_identity_format(test_one, test_one_addr.identity);
+    xshm_xen_identity_format(test_other, test_other_addr.identity);
+    test.xen.super.sink  = &test_sink;
+    test.identity        = test_one;
     test.xen.gntalloc_fd = xshm_gntalloc_open();
     pthread_mutex_init(&test.xen.lock, NULL);
     ucs_list_head_init(&test.xen.domains);
+    ucs_list_head_init(&test.xen.refusals);
     ucs_list_head_init(&test.xen.quarantine);
     ucs_list_head_init(&test.xen.pool);
     ucs_list_head_init(&test.xen.lingering);
@@ -293,11 +393,10 @@ static void test_set_bytes(int fd, uint64_t index, size_t length, int value)
 
 static xshm_xen_mem_t *test_alloc(void)
 {
-    xshm_xen_dev_addr_t addr = {.domid = TEST_DOMID};
-    xshm_mem_t         *mem;
+    xshm_mem_t *mem;
 
-    assert_int_equal(xshm_xen_mem_alloc(&test.xen.super, &addr, TEST_DATA_SIZE,
-                                        &mem),
+    assert_int_equal(xshm_xen_mem_alloc(&test.xen.super, &test_one_addr,
+                                        TEST_DATA_SIZE, &mem),
                      UCS_OK);
     return (xshm_xen_mem_t *)mem;
 }
@@ -437,7 +536,7 @@ static void test_a_seeming_end_frees_nothing(void **state)
     test_release_after(TEST_LONG);
     test_change("");
     test_release_after(TEST_LONG);
-    test_change(TEST_ONE);
+    test_change(test_one);
     test_release_after(TEST_LONG);
     assert_int_equal(test.num_granted, num_granted);
     assert_false(ucs_list_is_empty(&test.xen.quarantine));
@@ -456,7 +555,7 @@ static void test_restart(const char *between)
 
     xshm_xen_mem_free(&mem->super);
     test_change(between);
-    test_change(TEST_OTHER);
+    test_change(test_other);
     (void)test_release();
     assert_true(ucs_list_is_empty(&test.xen.quarantine));
     assert_true(test_ring_is_zero(mem));
@@ -482,7 +581,7 @@ static void test_another_one_at_once(void **state)
 {
     (void)state;
 
-    test_restart(TEST_OTHER);
+    test_restart(test_other);
 }
 
 /* Who pretends to be another one, over and over, makes no more be freed than who
@@ -497,7 +596,7 @@ static void test_pretending_is_bounded(void **state)
     for (i = 0; i < 1000; ++i) {
         mem = test_send();
         xshm_xen_mem_free(&mem->super);
-        test_change((i % 2) ? TEST_ONE : TEST_OTHER);
+        test_change((i % 2) ? test_one : test_other);
         test_release_after(TEST_LONG);
     }
 
@@ -506,19 +605,84 @@ static void test_pretending_is_bounded(void **state)
     assert_true(ucs_list_is_empty(&test.xen.quarantine));
 }
 
+static void test_connect(const xshm_xen_dev_addr_t *addr, xshm_xen_mem_t *mem)
+{
+    xshm_request_t request = {.data_size = TEST_DATA_SIZE};
+    xshm_conn_t   *conn;
+
+    assert_int_equal(xshm_xen_connect(&test.xen.super, addr, &request,
+                                      &mem->super, NULL, &conn),
+                     UCS_OK);
+}
+
+/* As if nobody had asked xenstore for it before */
+static void test_forget_domain(void)
+{
+    xshm_xen_domain_cleanup(&test.xen);
+    ucs_list_head_init(&test.xen.domains);
+    test.domain = xshm_xen_domain_get(&test.xen, TEST_DOMID);
+}
+
+static void test_a_request(void **state)
+{
+    xshm_xen_mem_t *mem = test_alloc();
+
+    (void)state;
+
+    test_forget_domain();
+    test_connect(&test_one_addr, mem);
+    (void)xshm_xen_scan(&test.xen);
+    assert_int_equal(test.num_requests, 1);
+    test_change(NULL);
+    assert_int_equal(test.num_closed, 1);
+    xshm_xen_mem_free(&mem->super);
+}
+
+/* Messages may be in the ring already, for a machine that is gone: who has its
+ * number is not told where, and the pages are freed at once */
+static void test_no_request_to_another_one(void **state)
+{
+    xshm_xen_mem_t *mem = test_alloc();
+
+    (void)state;
+
+    test_change(test_other);
+    test_connect(&test_one_addr, mem);
+    (void)xshm_xen_scan(&test.xen);
+    assert_int_equal(test.num_closed, 1);
+    assert_int_equal(test.num_requests, 0);
+    xshm_xen_mem_free(&mem->super);
+    assert_int_equal(test.num_granted, 0);
+}
+
+static void test_no_request_to_a_stranger(void **state)
+{
+    xshm_xen_mem_t *mem = test_alloc();
+
+    (void)state;
+
+    test_forget_domain();
+    test_connect(&test_other_addr, mem);
+    (void)xshm_xen_scan(&test.xen);
+    assert_int_equal(test.num_closed, 1);
+    assert_int_equal(test.num_requests, 0);
+    xshm_xen_mem_free(&mem->super);
+}
+
 /* A channel's owner gives its memory back when all is over */
 static void test_freed(int is_sure)
 {
-    xshm_xen_mem_t *mem  = test_send();
-    xshm_xen_conn_t conn = {.mem = mem, .domain = test.domain};
+    xshm_xen_mem_t *mem = test_send();
 
-    ucs_list_add_tail(&test.domain->conns, &conn.list);
+    test_connect(&test_one_addr, mem);
+    (void)xshm_xen_scan(&test.xen);
+    assert_int_equal(test.num_closed, 0);
     test_change(NULL);
-    assert_true(ucs_list_is_empty(&test.domain->conns));
+    assert_int_equal(test.num_closed, 1);
     test.is_gone = is_sure;
     (void)test_release();
     test.is_gone = 0;
-    test_change(TEST_OTHER);
+    test_change(test_other);
 
     xshm_xen_mem_free(&mem->super);
     assert_true(test_ring_is_zero(mem));
@@ -613,11 +777,11 @@ static void test_region_of_one_that_restarted(void **state)
     test_release_after(TEST_LONG);
     test_change(NULL);
     test_release_after(TEST_LONG);
-    test_change(TEST_ONE);
+    test_change(test_one);
     test_release_after(TEST_LONG);
     assert_true(test_is_open(fd));
 
-    test_change(TEST_OTHER);
+    test_change(test_other);
     test_release_after(TEST_LONG);
     assert_false(test_is_open(fd));
 }
@@ -652,6 +816,9 @@ int main(void)
                                        TEST(test_another_one_after_an_end),
                                        TEST(test_another_one_at_once),
                                        TEST(test_pretending_is_bounded),
+                                       TEST(test_a_request),
+                                       TEST(test_no_request_to_another_one),
+                                       TEST(test_no_request_to_a_stranger),
                                        TEST(test_freed_long_after_an_end),
                                        TEST(test_freed_long_after_a_restart),
                                        TEST(test_region_of_one_that_ended),

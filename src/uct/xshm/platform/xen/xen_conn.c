@@ -202,6 +202,7 @@ ucs_status_t xshm_xen_connect(xshm_platform_t *platform, const void *dev_addr,
     conn->mem         = (xshm_xen_mem_t *)mem;
     conn->request     = *request;
     conn->deadline    = xshm_xen_now_ms() + XSHM_XEN_ASK_MS;
+    memcpy(conn->peer, addr->identity, sizeof(conn->peer));
     xshm_xen_name_format(conn->name, request->target.process, platform->process,
                          xen->next_request++);
     *conn_p = &conn->super;
@@ -286,9 +287,25 @@ static void xshm_xen_conn_scan_asking(xshm_xen_conn_t *conn, uint64_t now)
     }
 }
 
+/* Its number may be another machine's by now. That is not to be told the token, nor
+ * where the messages are that were written for the one before. */
+static int xshm_xen_conn_is_for_domain(const xshm_xen_conn_t *conn)
+{
+    char identity[XSHM_XEN_VALUE_MAX];
+
+    xshm_xen_identity_format(identity, conn->peer);
+    return xshm_xen_domain_is_known(conn->domain) &&
+           !strcmp(identity, conn->domain->identity);
+}
+
 static void xshm_xen_conn_scan_waiting(xshm_xen_conn_t *conn, uint64_t now)
 {
-    if (now >= conn->deadline) {
+    if (!xshm_xen_conn_is_for_domain(conn)) {
+        ucs_debug("xshm: domain %u is another machine than the one to connect "
+                  "to",
+                  conn->domain->domid);
+        xshm_xen_conn_report(conn, XSHM_REASON_GONE, 0);
+    } else if (now >= conn->deadline) {
         xshm_xen_conn_give_up(conn);
     } else if (now >= conn->next_try) {
         xshm_xen_conn_ask(conn, now);

@@ -76,12 +76,12 @@ typedef struct xshm_xen_domain {
     unsigned        num_offered;  /**< Channels that it sends by */
     uint32_t        num_mapped;   /**< Pages of them, and of views */
     uint32_t        num_unproved; /**< Pages that were freed on its word */
-    unsigned        num_ports; /**< Event channels that it made us allocate */
-    int             has_ended; /**< So it seems; the next one may have come */
-    int             is_doubtful;   /**< The hypervisor has not said so yet */
-    uint32_t        num_ended;     /**< How often another one has come, by its
+    unsigned        num_ports;   /**< Event channels that it made us allocate */
+    int             has_ended;   /**< So it seems; the next one may have come */
+    int             is_doubtful; /**< The hypervisor has not said so yet */
+    uint32_t        num_ended;   /**< How often another one has come, by its
                                         own word, or it was gone for sure */
-    uint32_t        num_gone;      /**< num_ended, when it was gone for sure */
+    uint32_t        num_gone;    /**< num_ended, when it was gone for sure */
     ucs_list_link_t conns;
     ucs_list_link_t views; /**< Memory of it: see xen_view.c */
     char            identity[XSHM_XEN_VALUE_MAX]; /**< Last one, or empty */
@@ -125,11 +125,12 @@ typedef struct xshm_xen_conn {
     xshm_xen_conn_state_t state;
     xshm_xen_mem_t       *mem;
     xshm_request_t        request;
-    uint32_t              gref;        /**< Receiver: what is offered */
-    uint64_t              deadline;    /**< Sender: when to give up, ms */
-    uint64_t              next_try;    /**< Sender: when to write, ms */
-    int                   was_refused; /**< Sender: for lack of room there */
-    int                   error;       /**< Sender: why it could not, or 0 */
+    uint32_t              gref;           /**< Receiver: what is offered */
+    uint64_t              deadline;       /**< Sender: when to give up, ms */
+    uint64_t              next_try;       /**< Sender: when to write, ms */
+    int                   was_refused;    /**< Sender: for lack of room there */
+    uint8_t peer[XSHM_XEN_IDENTITY_SIZE]; /**< Sender: for which machine */
+    int     error;                        /**< Sender: why it could not, or 0 */
     struct xshm_xen_port *port;      /**< By which the peer wakes us, or NULL */
     struct xshm_xen_bell *bell;      /**< By which we wake it, or NULL */
     uint32_t              seen_port; /**< Peer's, when last looked at */
