@@ -15,6 +15,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -1095,6 +1096,7 @@ static void test_passive_target(int fd, void *arg)
 static void test_cycles_target(int fd, void *arg);
 static void test_withdraw_target(int fd, void *arg);
 static void test_killed_target(int fd, void *arg);
+static void test_killed_owner(int fd, void *arg);
 static void test_killed_initiator(int fd, void *arg);
 
 /* Targets in processes of their own */
@@ -1105,6 +1107,7 @@ static const struct {
                     {"cycles", test_cycles_target},
                     {"withdraw", test_withdraw_target},
                     {"killed", test_killed_target},
+                    {"owner", test_killed_owner},
                     {"initiator", test_killed_initiator}};
 
 static void test_exec_target(int fd, void *name)
@@ -1314,41 +1317,73 @@ static void test_killed_target(int fd, void *arg)
     }
 }
 
+/* Who has a target that will die */
+typedef struct test_survivor {
+    xshm_test_peer_t  peer;
+    test_offer_t      offer;
+    uct_rkey_bundle_t bundle;
+    unsigned          failed; /* Endpoints */
+} test_survivor_t;
+
+/* Interfaces that count failures, and an endpoint of the first one: ep[0][1] */
+static void test_survivor_open(test_survivor_t *survivor, char *target)
+{
+    unsigned i;
+
+    survivor->failed = 0;
+    test_target_start(&survivor->peer, target);
+    xshm_test_get(survivor->peer.fd, &survivor->offer, sizeof(survivor->offer));
+    memset(&test, 0, sizeof(test));
+    utest_context_open(&test.context, "xshm", xshm_test_device);
+    for (i = 0; i < 2; ++i) {
+        utest_iface_open(&test.iface[i], &test.context, test_handler,
+                         &survivor->failed);
+    }
+    assert_int_equal(utest_connect(&test.iface[0], &survivor->offer.address,
+                                   &test.ep[0][1]),
+                     UCS_OK);
+    assert_int_equal(test_unpack(survivor->offer.key, &survivor->bundle),
+                     UCS_OK);
+}
+
+static void test_survivor_close(test_survivor_t *survivor)
+{
+    uct_ep_destroy(test.ep[0][1]);
+    test_release(&survivor->bundle);
+    utest_iface_close(&test.iface[0]);
+    utest_iface_close(&test.iface[1]);
+    utest_context_close(&test.context);
+}
+
+static ucs_status_t test_survivor_put(test_survivor_t *survivor, uct_ep_h ep)
+{
+    const uint64_t word = 1;
+
+    return test_retry(uct_ep_put_short(ep, &word, sizeof(word),
+                                       survivor->offer.base,
+                                       survivor->bundle.rkey));
+}
+
 /* The target dies in the middle of it: every operation ends, with an error */
 static void test_target_killed(void **state)
 {
     static test_completion_t completion;
-    uint8_t                 *data   = malloc(TEST_SIZE);
-    uct_iov_t                iov    = {.length = TEST_SIZE, .count = 1};
-    unsigned                 failed = 0;
-    uct_rkey_bundle_t        bundle;
-    xshm_test_peer_t         peer;
-    test_offer_t             offer;
+    uint8_t                 *data = malloc(TEST_SIZE);
+    uct_iov_t                iov  = {.length = TEST_SIZE, .count = 1};
+    test_survivor_t          survivor;
     ucs_status_t             status;
     unsigned                 i;
 
     memset(data, 1, TEST_SIZE);
-    test_target_start(&peer, "killed");
-    xshm_test_get(peer.fd, &offer, sizeof(offer));
-    test_open(2);
-    uct_ep_destroy(test.ep[0][0]);
-    uct_ep_destroy(test.ep[0][1]);
-    uct_ep_destroy(test.ep[1][0]);
-    uct_ep_destroy(test.ep[1][1]);
-    utest_iface_close(&test.iface[0]);
-    utest_iface_open(&test.iface[0], &test.context, test_handler, &failed);
-    assert_int_equal(utest_connect(&test.iface[0], &offer.address,
-                                   &test.ep[0][1]),
-                     UCS_OK);
-    assert_int_equal(test_unpack(offer.key, &bundle), UCS_OK);
+    test_survivor_open(&survivor, "killed");
     iov.buffer = data;
     i          = 0;
-    while (failed == 0) {
+    while (survivor.failed == 0) {
         test_completion_init(&completion);
-        status = uct_ep_get_zcopy(test.ep[0][1], &iov, 1, offer.base,
-                                  bundle.rkey, &completion.super);
+        status = uct_ep_get_zcopy(test.ep[0][1], &iov, 1, survivor.offer.base,
+                                  survivor.bundle.rkey, &completion.super);
         if (i++ == 10) {
-            xshm_test_peer_kill(&peer);
+            xshm_test_peer_kill(&survivor.peer);
         }
         if (status == UCS_INPROGRESS) {
             test_wait_for(completion.super.count == 0);
@@ -1356,14 +1391,47 @@ static void test_target_killed(void **state)
             test_progress();
         }
     }
-    assert_int_not_equal(test_put_short(data, 8, offer.base, bundle.rkey),
-                         UCS_OK);
-    uct_ep_destroy(test.ep[0][1]);
-    test_release(&bundle);
-    utest_iface_close(&test.iface[0]);
-    utest_iface_close(&test.iface[1]);
-    utest_context_close(&test.context);
+    assert_int_not_equal(test_survivor_put(&survivor, test.ep[0][1]), UCS_OK);
+    test_survivor_close(&survivor);
     free(data);
+}
+
+/* Its memory can be mapped, and it does nothing */
+static void test_killed_owner(int fd, void *arg)
+{
+    test_memory_t memory;
+
+    test_open(1);
+    test_memory_alloc(&memory, TEST_SIZE);
+    test_offer(fd, &memory);
+    for (;;) {
+        pause();
+    }
+}
+
+/* Nothing but a check, of one that is stopped, and of one that is dead: nothing
+ * waits for it to answer, and its death is noticed though it has not */
+static void test_owner_checked(void **state)
+{
+    test_survivor_t survivor;
+
+    test_survivor_open(&survivor, "owner");
+    kill(survivor.peer.pid, SIGSTOP);
+    assert_int_equal(uct_ep_check(test.ep[0][1], 0, NULL), UCS_OK);
+    assert_int_equal(uct_ep_flush(test.ep[0][1], 0, NULL), UCS_OK);
+    assert_int_equal(uct_iface_flush(test.iface[0].iface, 0, NULL), UCS_OK);
+    test_progress();
+    assert_int_equal(survivor.failed, 0);
+    xshm_test_peer_kill(&survivor.peer);
+    test_wait_for(survivor.failed == 1);
+    uct_ep_destroy(test.ep[0][1]);
+
+    assert_int_equal(utest_connect(&test.iface[0], &survivor.offer.address,
+                                   &test.ep[0][1]),
+                     UCS_OK);
+    assert_int_equal(uct_ep_check(test.ep[0][1], 0, NULL), UCS_OK);
+    test_wait_for(survivor.failed == 2);
+    test_survivor_close(&survivor);
 }
 
 /* Writes without end, by message */
@@ -1429,6 +1497,7 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_cycles),
             cmocka_unit_test(test_withdraw),
             cmocka_unit_test(test_target_killed),
+            cmocka_unit_test(test_owner_checked),
             cmocka_unit_test(test_initiator_killed)};
     const char *library = getenv("XSHM_TEST_LIBRARY");
 

@@ -482,8 +482,7 @@ xshm_ep_flush(uct_ep_h tl_ep, unsigned flags, uct_completion_t *comp)
 
     /* The memory is ours: what is in it is safe only when the peer has it. What
      * it is to do is done when it says so. */
-    return ((ep->peer->tx->state == XSHM_TX_ASKING) ||
-            xshm_rma_is_busy(ep->peer)) ?
+    return (xshm_tx_is_unsafe(ep->peer->tx) || xshm_rma_is_busy(ep->peer)) ?
                    xshm_peer_add_flush(ep->peer, ep, comp) :
                    xshm_ep_take_rma_status(ep);
 }

@@ -304,7 +304,7 @@ xshm_iface_flush(uct_iface_h tl_iface, unsigned flags, uct_completion_t *comp)
     }
 
     kh_foreach_value(&iface->peers, peer, {
-        if ((peer->tx->state == XSHM_TX_ASKING) || xshm_rma_is_busy(peer)) {
+        if (xshm_tx_is_unsafe(peer->tx) || xshm_rma_is_busy(peer)) {
             UCT_TL_IFACE_STAT_FLUSH_WAIT(&iface->super);
             return UCS_INPROGRESS;
         }

@@ -74,6 +74,12 @@ ucs_status_t xshm_tx_create(xshm_mailbox_t *mailbox, const void *dev_addr,
  */
 ucs_status_t xshm_tx_open(xshm_tx_t *tx);
 
+/** Was something sent that is not safe yet, as the peer has not answered? */
+static inline int xshm_tx_is_unsafe(const xshm_tx_t *tx)
+{
+    return (tx->state == XSHM_TX_ASKING) && (tx->ring.produced > 0);
+}
+
 /** Take note of what the service reports */
 void xshm_tx_handle_event(xshm_tx_t *tx, unsigned flags);
 
