@@ -28,6 +28,7 @@
 #define TEST_MAX_IFACES 4
 #define TEST_PART       1000
 #define TEST_PATTERN    0x5a
+#define TEST_STOPPED    0.5 /* Seconds */
 
 
 /* Memory of a target, and the key by which others access it */
@@ -1161,6 +1162,8 @@ static void test_passive(void **state)
     xshm_test_get(peer.fd, &offer, sizeof(offer));
     test_open(2);
     test_connect_offer(&offer);
+    /* The channel by which the owner's end is noticed is not counted */
+    assert_int_equal(uct_ep_check(test.ep[0][1], 0, NULL), UCS_OK);
     maps = xshm_test_count_shared_maps();
     assert_int_equal(test_unpack(offer.key, &bundle), UCS_OK);
     assert_int_equal(test_get_zcopy(data, TEST_SIZE, offer.base, bundle.rkey),
@@ -1364,6 +1367,21 @@ static ucs_status_t test_survivor_put(test_survivor_t *survivor, uct_ep_h ep)
                                        survivor->bundle.rkey));
 }
 
+static ucs_status_t test_survivor_add(test_survivor_t *survivor)
+{
+    return test_retry(uct_ep_atomic64_post(test.ep[0][1], UCT_ATOMIC_OP_ADD, 1,
+                                           survivor->offer.base,
+                                           survivor->bundle.rkey));
+}
+
+static ucs_status_t test_survivor_get(test_survivor_t *survivor)
+{
+    uint64_t word;
+
+    return test_get_bcopy(&word, sizeof(word), survivor->offer.base,
+                          survivor->bundle.rkey);
+}
+
 /* The target dies in the middle of it: every operation ends, with an error */
 static void test_target_killed(void **state)
 {
@@ -1407,6 +1425,97 @@ static void test_killed_owner(int fd, void *arg)
     for (;;) {
         pause();
     }
+}
+
+/* Nothing is sent: what is done directly goes on until the owner's end is
+ * noticed */
+static void test_owner_killed_case(ucs_status_t (*access)(test_survivor_t *))
+{
+    test_survivor_t survivor;
+    ucs_status_t    status;
+
+    test_survivor_open(&survivor, "owner");
+    assert_int_equal(access(&survivor), UCS_OK);
+    xshm_test_peer_kill(&survivor.peer);
+    test_wait_for((status = access(&survivor)) != UCS_OK);
+    assert_int_equal(status, UCS_ERR_ENDPOINT_TIMEOUT);
+    assert_int_equal(survivor.failed, 1);
+    test_survivor_close(&survivor);
+}
+
+static ucs_status_t test_access_put(test_survivor_t *survivor)
+{
+    return test_survivor_put(survivor, test.ep[0][1]);
+}
+
+static void test_owner_killed(void **state)
+{
+    test_owner_killed_case(test_access_put);
+    test_owner_killed_case(test_survivor_get);
+    test_owner_killed_case(test_survivor_add);
+}
+
+/* After one access, nothing is done */
+static void test_owner_killed_idle(void **state)
+{
+    test_survivor_t survivor;
+
+    test_survivor_open(&survivor, "owner");
+    assert_int_equal(test_survivor_put(&survivor, test.ep[0][1]), UCS_OK);
+    xshm_test_peer_kill(&survivor.peer);
+    test_wait_for(survivor.failed == 1);
+    test_survivor_close(&survivor);
+}
+
+/* By endpoints that find the memory mapped already, one after the other and at
+ * the same time */
+static void test_owner_killed_mapped(void **state)
+{
+    test_survivor_t survivor;
+    uct_ep_h        other;
+
+    test_survivor_open(&survivor, "owner");
+    assert_int_equal(test_survivor_put(&survivor, test.ep[0][1]), UCS_OK);
+    uct_ep_destroy(test.ep[0][1]);
+    assert_int_equal(utest_connect(&test.iface[0], &survivor.offer.address,
+                                   &test.ep[0][1]),
+                     UCS_OK);
+    assert_int_equal(utest_connect(&test.iface[1], &survivor.offer.address,
+                                   &other),
+                     UCS_OK);
+    assert_int_equal(test_survivor_put(&survivor, test.ep[0][1]), UCS_OK);
+    assert_int_equal(test_survivor_put(&survivor, other), UCS_OK);
+    xshm_test_peer_kill(&survivor.peer);
+    test_wait_for(survivor.failed == 2);
+    uct_ep_destroy(other);
+    test_survivor_close(&survivor);
+}
+
+/* An owner that is stopped is no error, and not waited for; its death is
+ * noticed although it has never answered */
+static void test_owner_stopped(void **state)
+{
+    test_survivor_t survivor;
+    uct_ep_h        other;
+    double          end;
+
+    test_survivor_open(&survivor, "owner");
+    assert_int_equal(utest_connect(&test.iface[1], &survivor.offer.address,
+                                   &other),
+                     UCS_OK);
+    assert_int_equal(test_survivor_put(&survivor, other), UCS_OK);
+    kill(survivor.peer.pid, SIGSTOP);
+    assert_int_equal(test_survivor_put(&survivor, test.ep[0][1]), UCS_OK);
+    assert_int_equal(uct_ep_flush(test.ep[0][1], 0, NULL), UCS_OK);
+    assert_int_equal(uct_iface_flush(test.iface[0].iface, 0, NULL), UCS_OK);
+    for (end = utest_now() + TEST_STOPPED; utest_now() < end;) {
+        test_progress();
+    }
+    assert_int_equal(survivor.failed, 0);
+    xshm_test_peer_kill(&survivor.peer);
+    test_wait_for(survivor.failed == 2);
+    uct_ep_destroy(other);
+    test_survivor_close(&survivor);
 }
 
 /* Nothing but a check, of one that is stopped, and of one that is dead: nothing
@@ -1497,6 +1606,10 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_cycles),
             cmocka_unit_test(test_withdraw),
             cmocka_unit_test(test_target_killed),
+            cmocka_unit_test(test_owner_killed),
+            cmocka_unit_test(test_owner_killed_idle),
+            cmocka_unit_test(test_owner_killed_mapped),
+            cmocka_unit_test(test_owner_stopped),
             cmocka_unit_test(test_owner_checked),
             cmocka_unit_test(test_initiator_killed)};
     const char *library = getenv("XSHM_TEST_LIBRARY");

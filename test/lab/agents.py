@@ -27,6 +27,8 @@ AGENT_LIFE = 3000
 # 10 pages a second that the peer has still mapped
 NOTICE = 60
 RECOVERY = 90
+# Within which the death of a process has to be noticed, by device
+DEATH = {'local': 1, 'xen': 20}
 # More messages than any test sends, and how long none has come then
 MANY = 10**12
 SETTLE_SECONDS = 0.2
@@ -253,6 +255,26 @@ def await_count(agent, before):
             raise Failed(f'{agent.name}: descriptors and shared memory: {before} '
                          f'before, and {now} after {RECOVERY} s')
         time.sleep(0.5)
+
+
+def patiently(what, attempt):
+    deadline = time.monotonic() + PATIENCE
+    while not attempt():
+        if time.monotonic() > deadline:
+            raise Failed(what)
+        time.sleep(1)
+
+
+def shared_memory(agent):
+    return int(agent.ask('count').split()[1])
+
+
+def await_mapped(agent, ask):
+    """Ask for a channel to an agent, and wait until that has mapped it."""
+    before = shared_memory(agent)
+    ask()
+    patiently('the agent has not mapped the channel',
+              lambda: shared_memory(agent) > before)
 
 
 def complaints(agent):

@@ -165,7 +165,7 @@ direct_more_tests() {
         direct_mpi_on_xen direct guest1:2,guest2:2 4 rma xen local
     check "mpirun rma, 2 guests, 2 ranks, by message" \
         direct_mpi message guest1,guest2 2 rma xen
-    direct_windows large message kill-owner free cycles held
+    direct_windows large message kill-owner kill-idle free cycles held
 }
 
 # For --in: all, and the plan at the end

@@ -21,12 +21,10 @@ import subprocess
 import sys
 import time
 
-from agents import (BUILD, CYCLES, NOTICE, PATIENCE, XENLAB, Failed,
-                    await_count, expect, main, pair, received, say, settled,
-                    signal)
+from agents import (BUILD, CYCLES, DEATH, NOTICE, PATIENCE, XENLAB, Failed,
+                    await_count, await_mapped, expect, main, pair, patiently,
+                    received, say, settled, signal)
 
-# Seconds within which the death of a process has to be noticed, by device
-DEATH = {'local': 1, 'xen': 20}
 # For how long a process is stopped, and a machine is paused. The latter is longer
 # than a request waits for its answer (platform/xen/xen_conn.c).
 STOPPED = 5
@@ -246,29 +244,13 @@ def test_survivor_is_full(lab):
     death_case(lab, 'full')
 
 
-def patiently(what, attempt):
-    deadline = time.monotonic() + PATIENCE
-    while not attempt():
-        if time.monotonic() > deadline:
-            raise Failed(what)
-        time.sleep(1)
-
-
-def shared_memory(agent):
-    """In bytes: more of it with each channel that it receives by."""
-    return int(agent.ask('count').split()[1])
-
-
 def test_never_sent(lab):
     """Who has not sent anything asks, as UCX's keepalive does."""
     survivor, victim = lab.start(0), lab.start(1)
     survivor.open()
     address, = victim.open()
     survivor.ask('connect', 'v', address)
-    shared = shared_memory(victim)
-    survivor.ask('check', 'v')
-    patiently('the check has not reached the peer',
-              lambda: shared_memory(victim) > shared)
+    await_mapped(victim, lambda: survivor.ask('check', 'v'))
     signal(lab, 1, victim.ask('pid'), 'KILL')
     expect('endpoints that failed', '1',
            survivor.ask('failures', 1, DEATH[lab.device]))

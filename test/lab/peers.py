@@ -17,7 +17,7 @@ import time
 
 # some of these are for those who import this file
 from agents import (AGENT, AGENT_LIFE, AT_ONCE, BUILD, CHANNEL_PAGES,
-                    CYCLES, INSTALL, LIFETIME, LIMIT, NOTICE, PATIENCE,
+                    CYCLES, DEATH, INSTALL, LIFETIME, LIMIT, NOTICE, PATIENCE,
                     RECOVERY, SOURCE, XENLAB, Agent, Failed, Lab,
                     await_count, complaints, expect, main, pair, received,
                     say, settled, signal)  # noqa: F401
@@ -178,7 +178,9 @@ def test_peer_vanishes_half_way(lab):
     two.ask('send', 'x', 'short', 3, 8)
     time.sleep(2)
     signal(lab, 0, pid, 'KILL')
-    expect('endpoints that failed', '1', two.ask('failures', 1, NOTICE))
+    # of a process that has not answered, only "local" tells
+    expect('endpoints that failed', '1',
+           two.ask('failures', 1, DEATH['local'] if lab.is_local else NOTICE))
     two.end()
     lab.drop_agents()
     for number in (0, 1):

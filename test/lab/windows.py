@@ -10,8 +10,8 @@ import re
 import sys
 import time
 
-from agents import (LIMIT, NOTICE, Failed, await_count, complaints, expect,
-                    main, say, signal)
+from agents import (DEATH, LIMIT, NOTICE, Failed, await_count, await_mapped,
+                    complaints, expect, main, say, signal)
 
 SIZE = 1 << 20
 # Of those that are allocated over and over: with its table, 18 pages
@@ -23,6 +23,8 @@ PAGE = 4096
 # gntalloc's limit
 HELD = 1000
 KEPT = LIMIT // 4
+# Stands for the address of memory that is not allocated yet
+ADDRESS = object()
 LOG = ('UCX_LOG_LEVEL=debug', )
 BY_MESSAGE = ('UCX_XSHM_RMA=message', )
 
@@ -183,30 +185,41 @@ def await_all(lab, before):
         say(f'{lab.guests[number]}: all free again after {seconds:.0f} s')
 
 
-def test_owner_killed(lab):
-    """The user's endpoint fails, and nothing else happens to it."""
+def owner_case(lab, *words):
+    """The user has only put, and never sent. The owner is killed during one more
+    command of the user, whose endpoint fails; nothing else happens to it."""
     user = lab.start(1, LOG)
     user.open()
     before = [lab.resources(number) for number in (0, 1)]
     owner = lab.start(0, allow(lab, 1))
     user.ask('connect', 'x', owner.open()[0])
-    # by an endpoint with a channel, since it tells of the owner's end
-    user.ask('send', 'x', 'short', 1, 8)
-    user.ask('flush', 'x')
     address, key = alloc(owner)
-    put(user, address, 1, key)
+    await_mapped(owner, lambda: put(user, address, 1, key))
     pid = owner.ask('pid')
-    user.tell('puts', 'x', address, NOTICE)
+    user.tell(*(address if word is ADDRESS else word for word in words))
     time.sleep(1)
     signal(lab, 0, pid, 'KILL')
+    start = time.monotonic()
     say(user.answer())
     expect('endpoints that failed', '1',
            user.ask('failures', 1, NOTICE))
+    seconds = time.monotonic() - start
+    say(f'noticed after {seconds:.2f} s')
+    if seconds > DEATH[lab.device]:
+        raise Failed('noticed too late')
     lab.agents.remove(owner)
     owner.drop()
     user.ask('release-key')
     user.ask('disconnect', 'x')
     await_all(lab, before)
+
+
+def test_owner_killed(lab):
+    owner_case(lab, 'puts', 'x', ADDRESS, NOTICE)
+
+
+def test_owner_killed_asleep(lab):
+    owner_case(lab, 'doze', 1, NOTICE)
 
 
 def test_user_killed(lab):
@@ -218,7 +231,7 @@ def test_user_killed(lab):
     victim.open()
     victim.ask('connect', 'x', where)
     address, key = alloc(owner)
-    put(victim, address, 1, key)
+    await_mapped(owner, lambda: put(victim, address, 1, key))
     pid = victim.ask('pid')
     victim.tell('puts', 'x', address, NOTICE)
     time.sleep(1)
@@ -232,8 +245,8 @@ def test_user_killed(lab):
 def test_freed_while_used(lab):
     """The user writes to what the owner has freed: that is no other memory."""
     owner, user, address = window(lab)
+    await_mapped(owner, lambda: put(user, address, 1))
     before = [lab.resources(number) for number in (0, 1)]
-    put(user, address, 1)
     user.tell('puts', 'x', address, 10)
     time.sleep(1)
     owner.ask('free')
@@ -264,6 +277,7 @@ def test_cycles(lab):
     where, = owner.open()
     user.open()
     user.ask('connect', 'x', where)
+    await_mapped(owner, lambda: user.ask('check', 'x'))
     cycle(owner, user, 0)
     before = [lab.resources(number) for number in (0, 1)]
     counts = [agent.ask('count') for agent in (owner, user)]
@@ -319,6 +333,7 @@ TESTS = {
                    test_same_guest),
     'kill-user': ('who accesses granted memory is killed', test_user_killed),
     'kill-owner': ('the owner of granted memory is killed', test_owner_killed),
+    'kill-idle': ('the same, while the user sleeps', test_owner_killed_asleep),
     'free': ('granted memory is freed while it is used', test_freed_while_used),
     'cycles': ('allocate, access and free over and over', test_cycles),
     'held': ('a peer never unmaps what was freed', test_never_unmapped)}

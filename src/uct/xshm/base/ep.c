@@ -41,8 +41,8 @@ void xshm_ep_update_ring(xshm_ep_t *ep)
                 !xshm_ep_must_wait(ep) && !ep->peer->is_held) ?
                        &tx->ring :
                        &xshm_ring_tx_none;
-    ep->direct_rights = ((ep->status == UCS_OK) && !ep->peer->is_indirect &&
-                         !xshm_ep_must_wait(ep)) ?
+    ep->direct_rights = ((ep->status == UCS_OK) && ep->peer->is_watched &&
+                         !ep->peer->is_indirect && !xshm_ep_must_wait(ep)) ?
                                 XSHM_RIGHT_ALL :
                                 0;
 }

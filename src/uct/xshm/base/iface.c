@@ -58,7 +58,7 @@ ucs_config_field_t xshm_iface_config_table[] = {
     {"RING_SIZE", "56k",
      "Size of the ring through which one peer sends to another, rounded up to\n"
      "whole pages of 4 KiB. Two more pages are needed for each ring. A peer\n"
-     "to which nothing was sent has no ring.",
+     "to which nothing was sent, and whose memory was not accessed, has none.",
      ucs_offsetof(xshm_iface_config_t, ring_size), UCS_CONFIG_TYPE_MEMUNITS},
 
     {"SEG_SIZE", "auto",

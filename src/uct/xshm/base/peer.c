@@ -50,6 +50,7 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
     peer->refs        = 0;
     peer->rma         = NULL;
     peer->is_indirect = 0;
+    peer->is_watched  = 0;
     peer->is_held     = 0;
     ucs_list_head_init(&peer->eps);
     ucs_list_head_init(&peer->waiting);
@@ -110,6 +111,24 @@ void xshm_peer_put(xshm_peer_t *peer)
     xshm_stats_end_tx(&peer->iface->stats, peer->tx);
     xshm_tx_close(peer->tx);
     ucs_free(peer);
+}
+
+static int xshm_peer_is_own(const xshm_peer_t *peer)
+{
+    return peer->addr.process == xshm_iface_platform(peer->iface)->process;
+}
+
+/* Tried once: what is done directly needs no channel, and is not to be slowed
+ * down where there can be none. The next message, or check, tries again. This
+ * process itself needs no telling. */
+void xshm_peer_watch(xshm_peer_t *peer)
+{
+    if (!peer->is_watched && !xshm_peer_is_own(peer) &&
+        (peer->tx->state == XSHM_TX_IDLE)) {
+        (void)xshm_tx_open(peer->tx);
+    }
+
+    peer->is_watched = 1;
 }
 
 ucs_status_t

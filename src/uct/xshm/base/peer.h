@@ -28,6 +28,8 @@ struct xshm_peer {
     xshm_rma_peer_t  *rma;     /**< Access by message, NULL: never yet */
     int               is_indirect; /**< Access by message only: so that it is
                                         done after what was sent before */
+    int               is_watched;  /**< Its end is told, as far as it can be:
+                                       its memory may be accessed directly */
     int               is_held; /**< Nothing else is sent before the rest of what
                                     was begun before a fence */
 };
@@ -41,6 +43,10 @@ ucs_status_t xshm_peer_get(xshm_iface_t *iface, const void *dev_addr,
 
 /** One endpoint less. The last one closes the channel. */
 void xshm_peer_put(xshm_peer_t *peer);
+
+/** Let its end be told, though nothing was sent to it: open the channel. Without
+ *  memory for that nobody tells. */
+void xshm_peer_watch(xshm_peer_t *peer);
 
 /** Call @a comp when the peer has accepted and has done what was sent, or has
  *  failed */

@@ -198,6 +198,9 @@ UCS_F_NOINLINE ucs_status_t xshm_rma_find_slow(xshm_ep_t *ep, xshm_rkey_t *rkey,
 
     status = xshm_rma_find_view(ep, rkey, right);
     if (status == UCS_OK) {
+        /* The fast way is open only to whom the owner's end is told */
+        xshm_peer_watch(ep->peer);
+        xshm_ep_update_ring(ep);
         *ptr_p = (void *)(uintptr_t)(address + rkey->delta);
     }
 
