@@ -20,8 +20,9 @@
 
 
 /* How long others' tries are waited for: so often, and so many nanoseconds each
- * time. To grant some thousand pages takes a few milliseconds. */
-#define XSHM_GNTALLOC_MAX_TRIES 20
+ * time. To grant some thousand pages takes a few milliseconds, in an emulated
+ * processor a hundred, and all ranks of a job allocate at the same moment. */
+#define XSHM_GNTALLOC_MAX_TRIES 1000
 #define XSHM_GNTALLOC_TRY_NSEC  1000000
 
 
