@@ -21,18 +21,16 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)),
                                 '..', 'lab'))
-from peers import (Agent, BUILD, Failed, INSTALL, Lab, XENLAB, await_count,
-                   expect, say)  # noqa: E402
+from agents import (AGENT, BUILD, FAILURES, INSTALL, MANY, PATIENCE, XENLAB,
+                    Failed, Lab, await_count, check, expect,
+                    received, say)  # noqa: E402
 
 HOSTILE = os.path.join(BUILD, 'test', 'hostile', 'hostile')
 LIBRARY = os.environ.get('XSHM_TEST_PRELOAD', os.path.join(
     INSTALL, 'lib', 'ucx', 'libuct_xshm.so.0'))
-AGENT = os.path.join(BUILD, 'test', 'functional', 'uct_agent')
 LIFE = 1800
 # Seconds of traffic beside each attack: it may last longer
 TRAFFIC = 1
-PATIENCE = 240
-MANY = 10**12
 # What the victim may have more in the end: its memory, and lines in its log. A
 # leak of anything that is attacked would be a multiple.
 MORE_RESIDENT = 16 * 1024 * 1024
@@ -105,8 +103,8 @@ class Scene:
                 sender.ask('flush', name)
             self.to_victim += 20
             self.to_good += 20
-        self.received(self.victim, self.to_victim)
-        self.received(self.good, self.to_good)
+        received(self.victim, self.to_victim)
+        received(self.good, self.to_good)
 
     def neighbour(self):
         """An address on the hostile peer's machine."""
@@ -117,11 +115,6 @@ class Scene:
         agent.end()
         self.site.agents.remove(agent)
         return address
-
-    @staticmethod
-    def received(agent, count):
-        expect('messages received, and bad ones', f'{count} 0',
-               agent.ask('wait', count, PATIENCE))
 
     def start_traffic(self):
         self.victim.tell('wait', MANY, TRAFFIC)
@@ -152,8 +145,7 @@ class Scene:
 
 
 def attacker(site):
-    agent = site.start(1, ['hostile'])
-    return agent
+    return site.start(1, ['hostile'])
 
 
 def simple(name, line=None):
@@ -164,9 +156,7 @@ def simple(name, line=None):
 
 
 def rma(scene, hostile):
-    key = scene.memory_key
-    answer = hostile.ask('attack', 'rma', scene.address, key)
-    return answer
+    return hostile.ask('attack', 'rma', scene.address, scene.memory_key)
 
 
 def after_rma(scene, hostile):
@@ -201,7 +191,7 @@ def impostor(scene, hostile):
     scene.victim.ask('connect', 'f', address)
     scene.victim.ask('send', 'f', 'short', 10, 8)
     scene.victim.ask('flush', 'f')
-    Scene.received(friend, 10)
+    received(friend, 10)
     scene.victim.ask('disconnect', 'f')
     friend.end()
     scene.site.agents.remove(friend)
@@ -242,7 +232,7 @@ def send_to_friend(scene, victim):
     victim.ask('connect', 'f', friend.open()[0])
     victim.ask('send', 'f', 'short', 10, 100)
     victim.ask('flush', 'f')
-    Scene.received(friend, 10)
+    received(friend, 10)
     return friend
 
 
@@ -420,11 +410,6 @@ XEN = {
 KEEPERS = ('lie', 'seem-to-end', 'keep-open')
 
 
-def check(condition, text):
-    if not condition:
-        raise Failed(text)
-
-
 def run(scene, name, text, attack, line):
     start = time.monotonic()
     hostile = attacker(scene.site)
@@ -440,7 +425,7 @@ def run(scene, name, text, attack, line):
             # Of many lines of a kind only the first ones are written
             check(any(line in each for each in scene.lines()),
                   f'the victim does not say "{line}"')
-    except (Failed, BrokenPipeError, ValueError) as failure:
+    except FAILURES as failure:
         error = failure
     scene.site.drop(hostile)
     print(f'{"ok" if error is None else "not ok"} {text}', flush=True)

@@ -18,6 +18,7 @@ SOURCE = os.path.realpath(os.path.join(os.path.dirname(__file__), '..', '..'))
 BUILD = os.environ.get('XSHM_BUILD', os.path.join(SOURCE, 'build'))
 INSTALL = os.environ.get('XSHM_INSTALL', os.path.join(SOURCE, 'install'))
 AGENT = os.path.join(BUILD, 'test', 'functional', 'uct_agent')
+LIBRARY = os.path.join(INSTALL, 'lib', 'ucx', 'libuct_xshm.so.0')
 XENLAB = os.path.join(SOURCE, 'contrib', 'xenlab')
 
 # Seconds; far above what is needed
@@ -46,6 +47,16 @@ CHANNEL_PAGES = 16
 
 class Failed(Exception):
     pass
+
+
+# How a test ends that fails: what its programs say is not what it can read, or they
+# are gone
+FAILURES = (Failed, OSError, ValueError, subprocess.SubprocessError)
+
+
+def check(condition, text):
+    if not condition:
+        raise Failed(text)
 
 
 def expect(what, wanted, found):
@@ -143,9 +154,8 @@ class Lab:
 
     def program(self, guest, user, settings, arguments):
         """The command line of a program in a guest, with xshm loaded."""
-        library = os.path.join(INSTALL, 'lib', 'ucx', 'libuct_xshm.so.0')
         # by default UCX's log is among the answers
-        command = ['env', f'LD_PRELOAD={library}', 'UCX_LOG_FILE=stderr',
+        command = ['env', f'LD_PRELOAD={LIBRARY}', 'UCX_LOG_FILE=stderr',
                    *settings, *arguments]
         if self.is_local:
             return command
@@ -199,6 +209,10 @@ class Lab:
                 raise Failed(f'{self.guests[number]} had {before}, and has '
                              f'{now} after {RECOVERY} s')
             time.sleep(0.5)
+
+    def finish(self):
+        """A test has passed, but for the end of its agents: that has to be good."""
+        self.end_agents()
 
     def end_agents(self):
         for agent in self.agents:
@@ -284,12 +298,13 @@ def complaints(agent):
 
 
 def run(lab, name, text, function):
+    """A test, whose result is printed; whatever it has started is ended."""
     start = time.monotonic()
     error = None
     try:
         function(lab)
-        lab.end_agents()
-    except (Failed, BrokenPipeError, subprocess.CalledProcessError) as failure:
+        lab.finish()
+    except FAILURES as failure:
         error = failure
         for agent in lab.agents:
             say(f'{agent.name}: {agent.log()}')

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import time
 
-from peers import (BUILD, NOTICE, XENLAB, Failed, Lab, complaints, expect,
-                   received, say)
+from agents import (BUILD, NOTICE, XENLAB, Failed, Lab, complaints, expect,
+                    received, run, say)
 
 TAKE = os.path.join(BUILD, 'test', 'functional', 'xen_take')
 
@@ -70,18 +70,9 @@ def main():
     parser.add_argument('--guests', nargs='+', required=True)
     arguments = parser.parse_args()
     lab = Lab(arguments.device, arguments.guests)
-    try:
-        end_of_a_guest_without_watch(lab)
-        lab.end_agents()
-        verdict = 'ok'
-    except (Failed, BrokenPipeError, subprocess.SubprocessError) as failure:
-        verdict = 'not ok'
-        say(failure)
-        for agent in lab.agents:
-            say(f'{agent.name}: {agent.log()}')
-    lab.drop_agents()
-    print(f'{verdict} without watches, the end of a guest is noticed all the '
-          'same')
+    run(lab, 'watches',
+        'without watches, the end of a guest is noticed all the same',
+        end_of_a_guest_without_watch)
 
 
 if __name__ == '__main__':

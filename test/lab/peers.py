@@ -15,12 +15,10 @@ import subprocess
 import sys
 import time
 
-# some of these are for those who import this file
-from agents import (AGENT, AGENT_LIFE, AT_ONCE, BUILD, CHANNEL_PAGES,
-                    CYCLES, DEATH, INSTALL, LIFETIME, LIMIT, NOTICE, PATIENCE,
-                    RECOVERY, SOURCE, XENLAB, Agent, Failed, Lab,
-                    await_count, complaints, expect, main, pair, received,
-                    say, settled, signal)  # noqa: F401
+from agents import (AT_ONCE, CHANNEL_PAGES, CYCLES, DEATH, LIFETIME, NOTICE,
+                    PATIENCE, RECOVERY, XENLAB, Failed, await_count,
+                    complaints, expect, main, pair, received, say, settled,
+                    signal)
 
 
 def test_reaches_each_other(lab):

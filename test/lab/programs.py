@@ -1,19 +1,17 @@
+#
 # What the tests between virtual machines share that run programs of
-# test/functional in them, other than agents: where they run, and how a table of
-# tests becomes lines "ok NAME". To be imported; agents.py has what lies below.
+# test/functional in them, other than agents: where they run, and how they end. To
+# be imported; agents.py has what lies below.
 #
 # See file LICENSE for terms.
 
 import argparse
 import os
 import queue
-import subprocess
-import time
 
-from agents import BUILD, Failed, INSTALL, Lab, PATIENCE, say
+from agents import BUILD, PATIENCE, Failed, Lab, run
 
 PROGRAMS = os.path.join(BUILD, 'test', 'functional')
-LIBRARY = os.path.join(INSTALL, 'lib', 'ucx', 'libuct_xshm.so.0')
 
 
 class Programs(Lab):
@@ -24,6 +22,9 @@ class Programs(Lab):
         if not settings:
             return super().command(guest, user, settings, device)
         return self.program(guest, user, settings, [])
+
+    def finish(self):
+        """Each test has seen to the end of its programs."""
 
     def launch(self, number, *words):
         """Start a program, with its environment in front, in a guest."""
@@ -49,28 +50,6 @@ def succeeded(program):
     return text
 
 
-def check(condition, text):
-    if not condition:
-        raise Failed(text)
-
-
-def run(lab, text, function):
-    start = time.monotonic()
-    error = None
-    try:
-        function(lab)
-    except (Failed, OSError, ValueError,
-            subprocess.CalledProcessError) as failure:
-        error = failure
-        for agent in lab.agents:
-            say(f'{agent.name}: {agent.log()}')
-    lab.drop_agents()
-    print(f'{"ok" if error is None else "not ok"} {text}', flush=True)
-    if error is not None:
-        say(error)
-    say(f'{time.monotonic() - start:.0f} s')
-
-
 def main(tests):
     """tests: for each name, a text and a function of the lab."""
     parser = argparse.ArgumentParser()
@@ -82,5 +61,5 @@ def main(tests):
     if lab.is_local:
         lab.guests = ['here'] * 3
     for name in options.only or tests:
-        run(lab, *tests[name])
+        run(lab, name, *tests[name])
 

@@ -15,8 +15,8 @@ import random
 import subprocess
 import time
 
-from agents import BUILD, PATIENCE, XENLAB, expect, say
-from programs import PROGRAMS, check, main, succeeded
+from agents import BUILD, PATIENCE, XENLAB, check, expect, say
+from programs import PROGRAMS, main, succeeded
 
 RPC = os.path.join(PROGRAMS, 'ucp_rpc')
 EXAMPLE = 'ucp_client_server'

@@ -14,8 +14,8 @@ import os
 import re
 import subprocess
 
-from agents import AGENT_LIFE, XENLAB, expect, say
-from programs import LIBRARY, PROGRAMS, check, main, succeeded
+from agents import AGENT_LIFE, LIBRARY, XENLAB, check, expect, say
+from programs import PROGRAMS, main, succeeded
 
 SLEEP = os.path.join(PROGRAMS, 'uct_sleep')
 # Times that the process in the middle sleeps; its peer sleeps as often
@@ -139,7 +139,8 @@ class Perftest:
             [XENLAB, 'exec', '--timeout', str(AGENT_LIFE), '--user', 'mpi',
              lab.guests[0], '--', 'ucx_pair', lab.guests[1],
              f'LD_PRELOAD={LIBRARY}', 'UCX_TLS=xshm', 'UCX_XSHM_STATS=y',
-             'UCX_XSHM_SPIN=0', '--', *arguments, '-E', 'sleep', '-n', str(PERFTEST_COUNT), '-w', '10'],
+             'UCX_XSHM_SPIN=0', '--', *arguments, '-E', 'sleep', '-n',
+             str(PERFTEST_COUNT), '-w', '10'],
             check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True).stdout
 
