@@ -30,6 +30,13 @@ xshm_die() {
     exit 1
 }
 
+# Stop because of what was typed: which word is wrong, and where to read what is
+# right.
+xshm_usage_error() {
+    xshm_warn "$*: see $0 --help"
+    exit 2
+}
+
 xshm_can_be_root() {
     [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null
 }
