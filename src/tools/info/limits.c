@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 
 /* What a program, UCX and MPI need themselves, generously */
@@ -59,6 +60,10 @@
 #define XSHM_INFO_WANTED_FDS    65536
 #define XSHM_INFO_WANTED_MAPS   262144
 #define XSHM_INFO_WANTED_GRANTS 16384
+#define XSHM_INFO_WANTED_TASKS  65536
+
+/* By how much a limit is raised that is at its own upper limit */
+#define XSHM_INFO_RAISE 4
 
 
 static void xshm_info_add_limit(xshm_info_t *info, const char *name,
@@ -90,11 +95,14 @@ static uint64_t xshm_info_rlimit(rlim_t value)
     return (value == RLIM_INFINITY) ? XSHM_INFO_UNLIMITED : (uint64_t)value;
 }
 
-/* The command of the shell, as far as it may; else what root has to do */
+/* The command of the shell, as far as it may; else what root has to do. More
+ * than @a most would keep all users from logging in. */
 static const char *xshm_info_rlimit_fix(const struct rlimit *limit,
                                         const char *option, const char *item,
-                                        unsigned wanted)
+                                        unsigned wanted, uintmax_t most)
 {
+    uintmax_t raised;
+
     if (limit->rlim_cur == RLIM_INFINITY) {
         return NULL;
     }
@@ -108,10 +116,29 @@ static const char *xshm_info_rlimit_fix(const struct rlimit *limit,
                                 (uintmax_t)limit->rlim_max);
     }
 
-    return xshm_info_format("echo '* - %s %ju' | sudo tee "
+    if (limit->rlim_max >= most) {
+        return NULL;
+    }
+
+    raised = (uintmax_t)limit->rlim_max * XSHM_INFO_RAISE;
+    if (raised > most) {
+        raised = most;
+    }
+
+    /* What is for all users, "*", is not for root */
+    return xshm_info_format("echo '%s - %s %ju' | sudo tee "
                             "/etc/security/limits.d/xshm-%s.conf (then log in "
                             "again)",
-                            item, (uintmax_t)limit->rlim_max * 4, item);
+                            (geteuid() == 0) ? "root" : "*", item, raised,
+                            item);
+}
+
+/* The kernel's own limit for each process' limit */
+static uintmax_t xshm_info_most_open_files(void)
+{
+    const char *line = xshm_info_read_line("/proc/sys/fs/nr_open");
+
+    return (line == NULL) ? UINTMAX_MAX : strtoumax(line, NULL, 10);
 }
 
 static void xshm_info_add_open_files(xshm_info_t *info)
@@ -127,7 +154,8 @@ static void xshm_info_add_open_files(xshm_info_t *info)
                         "open files of a process: 1 or 2 for each peer "
                         "process, and 2 more while a channel is set up",
                         xshm_info_rlimit_fix(&limit, "-n", "nofile",
-                                             XSHM_INFO_WANTED_FDS));
+                                             XSHM_INFO_WANTED_FDS,
+                                             xshm_info_most_open_files()));
 }
 
 static void xshm_info_add_maps(xshm_info_t *info)
@@ -153,7 +181,7 @@ static void xshm_info_add_maps(xshm_info_t *info)
 static uint64_t xshm_info_available_memory(void)
 {
     uint64_t kib = 0;
-    char     line[128];
+    char     line[XSHM_INFO_LINE_MAX];
     FILE    *file;
 
     file = fopen("/proc/meminfo", "re");
@@ -162,6 +190,7 @@ static uint64_t xshm_info_available_memory(void)
     }
 
     while ((kib == 0) && (fgets(line, sizeof(line), file) != NULL)) {
+        /* Of other lines nothing is read */
         (void)!sscanf(line, "MemAvailable: %" SCNu64, &kib);
     }
 
@@ -198,7 +227,8 @@ static void xshm_info_add_processes(xshm_info_t *info)
                         "processes and threads of this user: xshm needs one "
                         "thread in each process, for any number of peers",
                         xshm_info_rlimit_fix(&limit, "-u", "nproc",
-                                             XSHM_INFO_WANTED_FDS));
+                                             XSHM_INFO_WANTED_TASKS,
+                                             UINTMAX_MAX));
 }
 
 static void xshm_info_add_grants(xshm_info_t *info)
