@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 
-#define TEST_MIN_SIZE  XSHM_ABI_RING_MIN_SIZE
+#define TEST_MIN_SIZE XSHM_ABI_RING_MIN_SIZE
 /* Long enough for records that may not begin with a page */
 #define TEST_LONG_SIZE (4 * TEST_MIN_SIZE)
 #define TEST_MODEL_MAX 4096

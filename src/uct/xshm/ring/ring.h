@@ -100,7 +100,7 @@ typedef struct xshm_ring_tx {
     uint32_t                 consumed;  /**< Last checked value of theirs */
     uint32_t                 num_lines; /**< Lines of the ring */
     uint64_t                 num_fillers; /**< WRAPs and SKIPs of them */
-    int                      violation; /**< Consumer's count was wrong */
+    int                      violation;   /**< Consumer's count was wrong */
 } xshm_ring_tx_t;
 
 
@@ -226,8 +226,8 @@ xshm_ring_line_index(const uint8_t *base, const uint8_t *pos)
 }
 
 /** May a record of @a lines lines not begin at @a pos? */
-static inline int xshm_ring_is_bad_start(const uint8_t *base,
-                                         const uint8_t *pos, uint32_t lines)
+static inline int
+xshm_ring_is_bad_start(const uint8_t *base, const uint8_t *pos, uint32_t lines)
 {
     return (lines >= XSHM_RING_LONG_LINES) &&
            (((size_t)(pos - base) % XSHM_ABI_PAGE_SIZE) == 0);
