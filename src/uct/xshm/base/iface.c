@@ -308,9 +308,9 @@ xshm_iface_flush(uct_iface_h tl_iface, unsigned flags, uct_completion_t *comp)
             UCT_TL_IFACE_STAT_FLUSH_WAIT(&iface->super);
             return UCS_INPROGRESS;
         }
-    })
+    });
 
-        return UCS_OK;
+    return UCS_OK;
 }
 
 static ucs_status_t xshm_iface_fence(uct_iface_h tl_iface, unsigned flags)
@@ -319,8 +319,7 @@ static ucs_status_t xshm_iface_fence(uct_iface_h tl_iface, unsigned flags)
     xshm_peer_t  *peer;
 
     ucs_memory_cpu_fence();
-    kh_foreach_value(&iface->peers, peer, xshm_rma_fence(peer))
-        ;
+    kh_foreach_value(&iface->peers, peer, xshm_rma_fence(peer));
     UCT_TL_IFACE_STAT_FENCE(&iface->super);
     return UCS_OK;
 }

@@ -129,7 +129,7 @@ static void xshm_stats_print_tx(const xshm_iface_t  *iface,
         ucs_string_buffer_appendf(strb, "  channel to %016" PRIx64 ".%u:",
                                   peer->addr.process, peer->addr.iface);
         xshm_stats_print_counters(strb, &counters);
-    })
+    });
 }
 
 void xshm_stats_print(const xshm_iface_t *iface, ucs_string_buffer_t *strb)
