@@ -15,6 +15,9 @@
 #include <ucs/debug/log.h>
 #include <uct/base/uct_iov.inl>
 
+#include <limits.h>
+#include <stddef.h>
+
 
 /* What UCP 1.13 itself returns for an endpoint that has failed: operations
  * before and after its error handler has run shall end alike */
@@ -173,13 +176,18 @@ xshm_ep_reserve_record(xshm_ep_t *ep, uint32_t lines, void **payload_p)
     return xshm_ep_reserve(ep, lines, payload_p);
 }
 
+/* Place of a field of a record in its word, bits */
+#define XSHM_EP_RECORD_SHIFT(_field) \
+    (CHAR_BIT * offsetof(xshm_abi_record_t, _field))
+
 static UCS_F_ALWAYS_INLINE xshm_abi_record_t xshm_ep_record(uint8_t id,
                                                             size_t  size)
 {
     xshm_abi_record_t record;
 
-    record.word = (uint64_t)size | ((uint64_t)XSHM_RECORD_AM << 32) |
-                  ((uint64_t)id << 40);
+    record.word = (uint64_t)size |
+                  ((uint64_t)XSHM_RECORD_AM << XSHM_EP_RECORD_SHIFT(type)) |
+                  ((uint64_t)id << XSHM_EP_RECORD_SHIFT(id));
     return record;
 }
 

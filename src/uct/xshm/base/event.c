@@ -42,8 +42,8 @@
  * peer that never stops sending must not keep us from that */
 #define XSHM_EVENT_MAX_BUSY 100000u
 
-/* After so many times 16384 calls of progress without sleeping, an interface is
- * one that polls: some milliseconds */
+/* After so many turns of the pollset (XSHM_POLLSET_COOL_TURNS calls of progress
+ * each) without sleeping, an interface is one that polls: some milliseconds */
 #define XSHM_EVENT_RELAX_TURNS 64u
 
 
@@ -418,6 +418,7 @@ static int xshm_event_try_arm(xshm_iface_t *iface)
     }
 
     xshm_iface_schedule(iface, XSHM_IFACE_WORK_ARMED);
+    /* All three, whatever the first ones say: each takes its news away */
     if (xshm_event_drain(iface) | !xshm_mailbox_arm(iface->mailbox) |
         xshm_event_has_timed_out(&iface->events)) {
         return 0;
@@ -545,5 +546,5 @@ void xshm_event_relax(xshm_iface_t *iface)
         if (xshm_event_is_for_room(peer)) {
             xshm_event_leave(&peer->tx->sleeper);
         }
-    })
+    });
 }

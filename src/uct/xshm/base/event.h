@@ -79,8 +79,9 @@ void xshm_event_relax(struct xshm_iface *iface);
 /**
  * Progress was called: tell the peers that we do not sleep.
  *
- * @return Not zero if a peer has notified, or may have had reason to: then the channels that are looked at
- *         seldom have been looked at, and those with messages are hot.
+ * @return Not zero if a peer has notified, or may have had reason to: then the
+ *         channels that are looked at seldom have been looked at, and those
+ *         with messages are hot.
  */
 int xshm_event_disarm(struct xshm_iface *iface);
 
