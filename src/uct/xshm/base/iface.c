@@ -846,6 +846,17 @@ xshm_iface_config_sizes(xshm_iface_t *iface, const xshm_iface_config_t *config)
                                   &iface->config.max_short);
 }
 
+/* The settings, but for what the platform decides */
+static ucs_status_t
+xshm_iface_config_init(xshm_iface_t *iface, const xshm_iface_config_t *config)
+{
+    iface->config.max_poll        = ucs_max(config->max_poll, 1);
+    iface->config.yield_after     = config->yield_after;
+    iface->config.linger          = config->linger;
+    iface->config.is_message_only = (config->rma == XSHM_IFACE_RMA_MESSAGE);
+    return xshm_iface_config_sizes(iface, config);
+}
+
 static ucs_status_t
 xshm_iface_check_params(uct_worker_h worker, const uct_iface_params_t *params)
 {
@@ -943,6 +954,27 @@ static void xshm_iface_init_handlers(xshm_iface_t *iface)
     }
 }
 
+/* What needs no setting, takes nothing that has to be given back, and cannot
+ * fail */
+static void xshm_iface_init_state(xshm_iface_t *iface)
+{
+    xshm_iface_init_handlers(iface);
+    iface->work            = 0;
+    iface->idle_polls      = 0;
+    iface->num_yields      = 0;
+    iface->num_events      = 0;
+    iface->num_violations  = 0;
+    iface->is_alone        = 0;
+    iface->num_direct      = 0;
+    iface->num_messages    = 0;
+    iface->release_desc.cb = xshm_iface_release_desc;
+    xshm_pollset_init(&iface->pollset);
+    kh_init_inplace(xshm_peers, &iface->peers);
+    ucs_list_head_init(&iface->blocked);
+    ucs_list_head_init(&iface->failed);
+    ucs_list_head_init(&iface->rma_active);
+}
+
 static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
                            const uct_iface_params_t *params,
                            const uct_iface_config_t *tl_config)
@@ -963,24 +995,11 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
                                                             STATS_ROOT, NULL))
                                       UCS_STATS_ARG(XSHM_NAME));
 
-    xshm_iface_init_handlers(self);
-    self->work           = 0;
-    self->idle_polls     = 0;
-    self->num_yields     = 0;
-    self->num_events     = 0;
-    self->num_violations = 0;
-    self->is_alone       = 0;
-    self->num_direct     = 0;
-    self->num_messages   = 0;
+    xshm_iface_init_state(self);
     self->rx_headroom =
             UCT_IFACE_PARAM_VALUE(params, rx_headroom, RX_HEADROOM, 0);
-    self->release_desc.cb        = xshm_iface_release_desc;
-    self->config.max_poll        = ucs_max(config->max_poll, 1);
-    self->config.yield_after     = config->yield_after;
-    self->config.linger          = config->linger;
-    self->config.is_message_only = (config->rma == XSHM_IFACE_RMA_MESSAGE);
 
-    status = xshm_iface_config_sizes(self, config);
+    status = xshm_iface_config_init(self, config);
     if (status != UCS_OK) {
         goto err;
     }
@@ -1007,12 +1026,7 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
 
     xshm_event_init(&self->events, config->spin);
     xshm_stats_init(self, config->stats);
-    xshm_pollset_init(&self->pollset);
     xshm_pace_init(&self->pace, ucs_time_from_sec(config->poll_gap));
-    kh_init_inplace(xshm_peers, &self->peers);
-    ucs_list_head_init(&self->blocked);
-    ucs_list_head_init(&self->failed);
-    ucs_list_head_init(&self->rma_active);
     return UCS_OK;
 
 err_cleanup_rma:
