@@ -115,6 +115,37 @@ static ucs_status_t xshm_local_listen(xshm_local_t *local)
     return UCS_OK;
 }
 
+/* On failure none of them is open */
+static ucs_status_t xshm_local_open_fds(xshm_local_t *local)
+{
+    ucs_status_t status;
+
+    local->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (local->epoll_fd < 0) {
+        ucs_error("xshm: cannot create an epoll descriptor: %m");
+        return UCS_ERR_IO_ERROR;
+    }
+
+    xshm_fdset_add(local->epoll_fd);
+    status = xshm_local_listen(local);
+    if (status != UCS_OK) {
+        goto err_close_epoll;
+    }
+
+    status = xshm_local_poll_listener(local, EPOLL_CTL_ADD);
+    if (status != UCS_OK) {
+        goto err_close_listener;
+    }
+
+    return UCS_OK;
+
+err_close_listener:
+    xshm_fdset_close(local->listen_fd);
+err_close_epoll:
+    xshm_fdset_close(local->epoll_fd);
+    return status;
+}
+
 static ucs_status_t xshm_local_open(uint64_t                    process,
                                     const xshm_platform_sink_t *sink,
                                     xshm_platform_t           **platform_p)
@@ -140,30 +171,14 @@ static ucs_status_t xshm_local_open(uint64_t                    process,
         goto err_free;
     }
 
-    local->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (local->epoll_fd < 0) {
-        ucs_error("xshm: cannot create an epoll descriptor: %m");
+    status = xshm_local_open_fds(local);
+    if (status != UCS_OK) {
         goto err_free;
-    }
-
-    xshm_fdset_add(local->epoll_fd);
-    status = xshm_local_listen(local);
-    if (status != UCS_OK) {
-        goto err_close_epoll;
-    }
-
-    status = xshm_local_poll_listener(local, EPOLL_CTL_ADD);
-    if (status != UCS_OK) {
-        goto err_close_listener;
     }
 
     *platform_p = &local->super;
     return UCS_OK;
 
-err_close_listener:
-    xshm_fdset_close(local->listen_fd);
-err_close_epoll:
-    xshm_fdset_close(local->epoll_fd);
 err_free:
     free(local);
     return status;
@@ -603,35 +618,13 @@ xshm_local_handle_version(xshm_local_link_t *link, const xshm_local_msg_t *msg)
     link->is_broken = 1;
 }
 
-void xshm_local_handle_msg(xshm_local_link_t *link, const xshm_local_msg_t *msg,
-                           int *fds)
+/* A message about a channel. What is not known has been closed by this side in
+ * the meantime. */
+static void xshm_local_handle_conn_msg(xshm_local_link_t      *link,
+                                       const xshm_local_msg_t *msg, int *fds)
 {
-    xshm_local_conn_t *conn;
+    xshm_local_conn_t *conn = xshm_local_conn_find(link, msg);
 
-    if (msg->version != XSHM_ABI_VERSION) {
-        xshm_local_handle_version(link, msg);
-        return;
-    }
-
-    switch (msg->type) {
-    case XSHM_LOCAL_MSG_HELLO:
-        link->process = msg->process;
-        return;
-    case XSHM_LOCAL_MSG_REQUEST:
-        xshm_local_handle_request(link, msg, fds);
-        return;
-    case XSHM_LOCAL_MSG_MAP:
-    case XSHM_LOCAL_MSG_REGION:
-    case XSHM_LOCAL_MSG_NO_REGION:
-    case XSHM_LOCAL_MSG_FORGET:
-        xshm_local_region_handle_msg(link, msg, fds);
-        return;
-    default:
-        break;
-    }
-
-    /* What is not known has been closed by this side in the meantime */
-    conn = xshm_local_conn_find(link, msg);
     if (conn == NULL) {
         return;
     }
@@ -648,6 +641,33 @@ void xshm_local_handle_msg(xshm_local_link_t *link, const xshm_local_msg_t *msg,
         break;
     default:
         xshm_local_conn_report(conn, XSHM_REASON_GONE, 0);
+        break;
+    }
+}
+
+void xshm_local_handle_msg(xshm_local_link_t *link, const xshm_local_msg_t *msg,
+                           int *fds)
+{
+    if (msg->version != XSHM_ABI_VERSION) {
+        xshm_local_handle_version(link, msg);
+        return;
+    }
+
+    switch (msg->type) {
+    case XSHM_LOCAL_MSG_HELLO:
+        link->process = msg->process;
+        break;
+    case XSHM_LOCAL_MSG_REQUEST:
+        xshm_local_handle_request(link, msg, fds);
+        break;
+    case XSHM_LOCAL_MSG_MAP:
+    case XSHM_LOCAL_MSG_REGION:
+    case XSHM_LOCAL_MSG_NO_REGION:
+    case XSHM_LOCAL_MSG_FORGET:
+        xshm_local_region_handle_msg(link, msg, fds);
+        break;
+    default:
+        xshm_local_handle_conn_msg(link, msg, fds);
         break;
     }
 }

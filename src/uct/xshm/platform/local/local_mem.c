@@ -147,13 +147,45 @@ static ucs_status_t xshm_local_mem_map_both(xshm_local_mem_t *mem,
     return (mem->super.ret == NULL) ? UCS_ERR_NO_MEMORY : UCS_OK;
 }
 
+/* Both files, or none: on failure the caller closes what is there */
+static ucs_status_t
+xshm_local_mem_create_fds(xshm_local_mem_t *mem, size_t data_size)
+{
+    int *fds = mem->fds;
+
+    fds[XSHM_LOCAL_FD_DATA] =
+            xshm_local_memfd("xshm-data", data_size, XSHM_LOCAL_RING_ADVICE);
+    if (fds[XSHM_LOCAL_FD_DATA] < 0) {
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    fds[XSHM_LOCAL_FD_RETURN] =
+            xshm_local_memfd("xshm-return", XSHM_ABI_RETURN_SIZE,
+                             XSHM_LOCAL_RING_ADVICE);
+    return (fds[XSHM_LOCAL_FD_RETURN] < 0) ? UCS_ERR_NO_MEMORY : UCS_OK;
+}
+
+/* Our own mapping is writable; from now on no other of the data can be */
+static ucs_status_t xshm_local_mem_seal_fds(const xshm_local_mem_t *mem)
+{
+    ucs_status_t status;
+
+    status = xshm_local_seal(mem->fds[XSHM_LOCAL_FD_DATA],
+                             XSHM_LOCAL_SIZE_SEALS | F_SEAL_FUTURE_WRITE);
+    if (status != UCS_OK) {
+        return status;
+    }
+
+    return xshm_local_seal(mem->fds[XSHM_LOCAL_FD_RETURN],
+                           XSHM_LOCAL_SIZE_SEALS);
+}
+
 ucs_status_t xshm_local_mem_alloc(xshm_platform_t *platform,
                                   const void *dev_addr, size_t data_size,
                                   xshm_mem_t **mem_p)
 {
     xshm_local_mem_t *mem;
     ucs_status_t      status;
-    int              *fds;
 
     (void)platform;
     (void)dev_addr;
@@ -163,35 +195,18 @@ ucs_status_t xshm_local_mem_alloc(xshm_platform_t *platform,
         return UCS_ERR_NO_MEMORY;
     }
 
-    fds    = mem->fds;
-    status = UCS_ERR_NO_MEMORY;
-    fds[XSHM_LOCAL_FD_DATA] =
-            xshm_local_memfd("xshm-data", data_size, XSHM_LOCAL_RING_ADVICE);
-    if (fds[XSHM_LOCAL_FD_DATA] < 0) {
+    status = xshm_local_mem_create_fds(mem, data_size);
+    if (status != UCS_OK) {
         goto err_free_mem;
     }
 
-    fds[XSHM_LOCAL_FD_RETURN] =
-            xshm_local_memfd("xshm-return", XSHM_ABI_RETURN_SIZE,
-                             XSHM_LOCAL_RING_ADVICE);
-    if (fds[XSHM_LOCAL_FD_RETURN] < 0) {
-        goto err_free_mem;
-    }
-
-    status = xshm_local_mem_map_both(mem, fds, data_size,
+    status = xshm_local_mem_map_both(mem, mem->fds, data_size,
                                      PROT_READ | PROT_WRITE);
     if (status != UCS_OK) {
         goto err_free_mem;
     }
 
-    /* Our own mapping is writable; from now on no other can be */
-    status = xshm_local_seal(fds[XSHM_LOCAL_FD_DATA],
-                             XSHM_LOCAL_SIZE_SEALS | F_SEAL_FUTURE_WRITE);
-    if (status != UCS_OK) {
-        goto err_free_mem;
-    }
-
-    status = xshm_local_seal(fds[XSHM_LOCAL_FD_RETURN], XSHM_LOCAL_SIZE_SEALS);
+    status = xshm_local_mem_seal_fds(mem);
     if (status != UCS_OK) {
         goto err_free_mem;
     }
