@@ -214,7 +214,7 @@ static void hostile_lengths(const hostile_address_t *victim)
                                      UINT32_MAX};
     unsigned              i;
 
-    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); ++i) {
+    for (i = 0; i < HOSTILE_ARRAY_SIZE(sizes); ++i) {
         hostile_bad_header(victim,
                            hostile_header(XSHM_RECORD_AM, 0, sizes[i], 1));
         hostile_bad_header(victim,
@@ -334,7 +334,7 @@ static void hostile_layout(const hostile_address_t *victim)
                                       4097, INT32_MAX, UINT32_MAX};
     unsigned              i;
 
-    for (i = 0; i < sizeof(values) / sizeof(values[0]); ++i) {
+    for (i = 0; i < HOSTILE_ARRAY_SIZE(values); ++i) {
         hostile_bad_layout(victim, offsetof(xshm_abi_data_t, magic), values[i]);
         hostile_bad_layout(victim, offsetof(xshm_abi_data_t, ring_size),
                            values[i]);
@@ -498,7 +498,86 @@ static void hostile_rma_record(hostile_channel_t *channel, unsigned *line,
     ++*line;
 }
 
-/* Each field of a right operation, changed. @return How many were sent. */
+/* Each field of a right PUT, changed */
+static void hostile_rma_puts(hostile_channel_t *channel, unsigned *line,
+                             const xshm_abi_key_t *key,
+                             const xshm_abi_rma_t *good)
+{
+    xshm_abi_rma_t wrong[12];
+    unsigned       i;
+
+    for (i = 0; i < HOSTILE_ARRAY_SIZE(wrong); ++i) {
+        wrong[i] = *good;
+    }
+
+    wrong[0].id ^= 1;
+    wrong[1].id = 0;
+    wrong[2].slot += 1;
+    wrong[3].slot = UINT32_MAX;
+    wrong[4].slot += 1u << 20;
+    wrong[5].address -= 1;
+    wrong[6].address += key->length - 7;
+    wrong[7].address = UINT64_MAX - 3;
+    wrong[8].address = 0;
+    wrong[9].length  = UINT32_MAX;
+    wrong[10].length = 40;
+    wrong[11].reply  = 0;
+    for (i = 0; i < HOSTILE_ARRAY_SIZE(wrong); ++i) {
+        hostile_rma_record(channel, line, XSHM_RECORD_PUT, 0, &wrong[i],
+                           sizeof(wrong[i]) + 8);
+    }
+    /* Too short to be one */
+    hostile_rma_record(channel, line, XSHM_RECORD_PUT, 0, good, 8);
+}
+
+/* Places in the reply room, and lengths, that there are not */
+static void hostile_rma_gets(hostile_channel_t *channel, unsigned *line,
+                             const xshm_abi_rma_t *good)
+{
+    static const struct {
+        uint32_t reply, length;
+    } wrong[]          = {{XSHM_ABI_REPLY_SIZE, 8},
+                          {4, 8},
+                          {UINT32_MAX - 7, 8},
+                          {0, XSHM_ABI_REPLY_SIZE + 1},
+                          {0, UINT32_MAX}};
+    xshm_abi_rma_t rma = *good;
+    unsigned       i;
+
+    for (i = 0; i < HOSTILE_ARRAY_SIZE(wrong); ++i) {
+        rma.reply  = wrong[i].reply;
+        rma.length = wrong[i].length;
+        hostile_rma_record(channel, line, XSHM_RECORD_GET, 0, &rma,
+                           sizeof(rma));
+    }
+}
+
+/* Lengths, places, operations and sizes of a record that there are not */
+static void hostile_rma_atomics(hostile_channel_t *channel, unsigned *line,
+                                const xshm_abi_rma_t *good)
+{
+    static const struct {
+        uint32_t length, offset;
+        unsigned op;
+        uint32_t operands;
+    } wrong[] = {{0, 0, XSHM_ATOMIC_ADD, 16},
+                 {3, 0, XSHM_ATOMIC_ADD, 16},
+                 {8, 4, XSHM_ATOMIC_ADD, 16},
+                 {8, 0, XSHM_ATOMIC_LAST, 16},
+                 {8, 0, XSHM_ATOMIC_ADD, 8}};
+    xshm_abi_rma_t rma;
+    unsigned       i;
+
+    for (i = 0; i < HOSTILE_ARRAY_SIZE(wrong); ++i) {
+        rma        = *good;
+        rma.length = wrong[i].length;
+        rma.address += wrong[i].offset;
+        hostile_rma_record(channel, line, XSHM_RECORD_ATOMIC, wrong[i].op, &rma,
+                           (uint32_t)sizeof(rma) + wrong[i].operands);
+    }
+}
+
+/* Operations that are wrong in one thing each. @return How many were sent. */
 static unsigned
 hostile_rma_fields(hostile_channel_t *channel, const xshm_abi_key_t *key)
 {
@@ -507,74 +586,11 @@ hostile_rma_fields(hostile_channel_t *channel, const xshm_abi_key_t *key)
                                  .slot    = key->slot,
                                  .length  = 8,
                                  .reply   = XSHM_ABI_NO_REPLY};
-    unsigned             line = 0, i;
-    xshm_abi_rma_t       rma;
+    unsigned             line = 0;
 
-    for (i = 0; i < 22; ++i) {
-        rma = good;
-        switch (i) {
-        case 0:
-            rma.id ^= 1;
-            break;
-        case 1:
-            rma.id = 0;
-            break;
-        case 2:
-            rma.slot += 1;
-            break;
-        case 3:
-            rma.slot = UINT32_MAX;
-            break;
-        case 4:
-            rma.slot += 1u << 20;
-            break;
-        case 5:
-            rma.address -= 1;
-            break;
-        case 6:
-            rma.address += key->length - 7;
-            break;
-        case 7:
-            rma.address = UINT64_MAX - 3;
-            break;
-        case 8:
-            rma.address = 0;
-            break;
-        case 9:
-            rma.length = UINT32_MAX;
-            break;
-        case 10:
-            rma.length = 40;
-            break;
-        case 11:
-            rma.reply = 0;
-            break;
-        default:
-            break;
-        }
-        if (i < 12) {
-            hostile_rma_record(channel, &line, XSHM_RECORD_PUT, 0, &rma,
-                               sizeof(rma) + 8);
-        } else if (i < 17) {
-            rma.reply  = (i == 12) ? XSHM_ABI_REPLY_SIZE :
-                         (i == 13) ? 4 :
-                         (i == 14) ? UINT32_MAX - 7 :
-                                     0;
-            rma.length = (i == 15) ? XSHM_ABI_REPLY_SIZE + 1 :
-                         (i == 16) ? UINT32_MAX :
-                                     8;
-            hostile_rma_record(channel, &line, XSHM_RECORD_GET, 0, &rma,
-                               sizeof(rma));
-        } else {
-            rma.length = (i == 17) ? 0 : (i == 18) ? 3 : 8;
-            rma.address += (i == 19) ? 4 : 0;
-            hostile_rma_record(channel, &line, XSHM_RECORD_ATOMIC,
-                               (i == 20) ? XSHM_ATOMIC_LAST : 0, &rma,
-                               (i == 21) ? sizeof(rma) + 8 : sizeof(rma) + 16);
-        }
-    }
-    /* Too short to be one */
-    hostile_rma_record(channel, &line, XSHM_RECORD_PUT, 0, &good, 8);
+    hostile_rma_puts(channel, &line, key, &good);
+    hostile_rma_gets(channel, &line, &good);
+    hostile_rma_atomics(channel, &line, &good);
     return line;
 }
 

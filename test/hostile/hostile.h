@@ -18,6 +18,9 @@
 #define HOSTILE_DEVICE_MAX 64
 #define HOSTILE_PATIENCE   20.0 /* Seconds; far above what is needed */
 
+#define HOSTILE_ARRAY_SIZE(_array) (sizeof(_array) / sizeof((_array)[0]))
+
+
 /* What a refusal says */
 enum {
     HOSTILE_NO_ANSWER = -1,

@@ -446,8 +446,7 @@ static void xen_values(const hostile_address_t *victim)
 
     for (i = 0; i < 4 * XEN_ROUNDS; ++i) {
         xen_set_name(&channel, victim);
-        xen_write(domid, channel.name,
-                  values[i % (sizeof(values) / sizeof(values[0]))]);
+        xen_write(domid, channel.name, values[i % HOSTILE_ARRAY_SIZE(values)]);
     }
     xen_right_one(victim);
     xen_remove(domid, "");
@@ -473,7 +472,7 @@ static void xen_names(const hostile_address_t *victim)
         part = i % (2 * XEN_NAME_PART);
         xen_set_name(&channel, victim);
         snprintf(name, sizeof(name), "%.*s%s", (int)part + 1, channel.name,
-                 ends[i % (sizeof(ends) / sizeof(ends[0]))]);
+                 ends[i % HOSTILE_ARRAY_SIZE(ends)]);
         xen_write(domid, name, value);
     }
     xen_right_one(victim);
@@ -513,7 +512,7 @@ static void xen_num_pages(const hostile_address_t *victim)
     hostile_channel_t     channel;
     unsigned              i;
 
-    for (i = 0; i < sizeof(counts) / sizeof(counts[0]); ++i) {
+    for (i = 0; i < HOSTILE_ARRAY_SIZE(counts); ++i) {
         memset(&channel, 0, sizeof(channel));
         xen_alloc(&channel, victim, XSHM_ABI_RING_MIN_SIZE);
         channel.data_size = (size_t)counts[i] * XSHM_ABI_PAGE_SIZE;
