@@ -34,7 +34,7 @@ TRAFFIC = 1
 # What the victim may have more in the end: its memory, and lines in its log. A
 # leak of anything that is attacked would be a multiple.
 MORE_RESIDENT = 16 * 1024 * 1024
-# A line of each kind may be repeated this often in the run (service/complain.h)
+# A line of each kind may be repeated this often in the run (platform/complain.h)
 MAX_LINES = 250
 MEMORY = 5000
 # How often a receiver lies, about 258 pages each time, and how many pages it gains

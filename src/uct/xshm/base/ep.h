@@ -37,6 +37,12 @@ typedef struct xshm_ep {
 UCS_CLASS_DECLARE_NEW_FUNC(xshm_ep_t, uct_ep_t, const uct_ep_params_t *);
 UCS_CLASS_DECLARE_DELETE_FUNC(xshm_ep_t, uct_ep_t);
 
+/*
+ * What UCX calls of an endpoint: see the functions uct_ep_xx() of the same names
+ * in uct/api/uct.h. All belong to the worker's thread. Data is copied before
+ * they return: a completion of am_zcopy is never called.
+ */
+
 ucs_status_t xshm_ep_am_short(uct_ep_h tl_ep, uint8_t id, uint64_t header,
                               const void *payload, unsigned length);
 
@@ -67,6 +73,8 @@ ucs_status_t
 xshm_ep_check(uct_ep_h tl_ep, unsigned flags, uct_completion_t *comp);
 
 ucs_status_t xshm_ep_invalidate(uct_ep_h tl_ep, unsigned flags);
+
+/* For the other parts of base */
 
 /** May this endpoint send now? Opens the channel at its first message. */
 ucs_status_t xshm_ep_check_sendable(xshm_ep_t *ep);

@@ -50,8 +50,10 @@ typedef struct xshm_events {
 } xshm_events_t;
 
 
+/** Nothing is open yet. @a spin is UCX_XSHM_SPIN, in seconds. */
 void xshm_event_init(xshm_events_t *events, double spin);
 
+/** Close what is open */
 void xshm_event_cleanup(xshm_events_t *events);
 
 /** UCT_IFACE_FLAG_EVENT_xx that the interface's platform allows */

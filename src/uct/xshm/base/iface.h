@@ -56,20 +56,20 @@ KHASH_INIT(xshm_peers, xshm_iface_addr_t, xshm_peer_t *, 1,
            xshm_iface_addr_hash, xshm_iface_addr_equal)
 
 
-/** Settings of an interface: UCX_XSHM_... */
+/** Settings of an interface, UCX_XSHM_..., as UCX's parser leaves them */
 typedef struct xshm_iface_config {
     uct_iface_config_t      super;
-    size_t                  ring_size;
-    size_t                  seg_size;
-    size_t                  max_short;
-    unsigned                max_poll;
-    unsigned                yield_after;
-    double                  poll_gap;
+    size_t                  ring_size;   /**< Bytes */
+    size_t                  seg_size;    /**< Bytes, or UCS_MEMUNITS_AUTO */
+    size_t                  max_short;   /**< Bytes, or UCS_MEMUNITS_AUTO */
+    unsigned                max_poll;    /**< Messages of a channel at a time */
+    unsigned                yield_after; /**< Empty calls, or 0: never */
+    double                  poll_gap;    /**< Seconds */
     ucs_on_off_auto_value_t copy_out;
-    double                  linger;
-    double                  spin;
+    double                  linger; /**< Seconds */
+    double                  spin;   /**< Seconds */
     int                     stats;
-    unsigned                rma;
+    unsigned                rma; /**< One of the names "auto", "message" */
 } xshm_iface_config_t;
 
 

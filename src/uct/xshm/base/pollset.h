@@ -38,6 +38,7 @@ typedef struct xshm_pollset {
 } xshm_pollset_t;
 
 
+/** It is empty, and takes no memory yet */
 void xshm_pollset_init(xshm_pollset_t *set);
 
 /** Free the arrays; the channels are the caller's */
@@ -66,7 +67,7 @@ xshm_pollset_get(const xshm_pollset_t *set, unsigned index)
                                     set->cold[index - set->num_hot].rx;
 }
 
-/** Find a channel that fails a test, or NULL */
+/** Find a channel that @a match says yes to, or NULL */
 xshm_rx_t *
 xshm_pollset_find(const xshm_pollset_t *set, int (*match)(const xshm_rx_t *rx));
 

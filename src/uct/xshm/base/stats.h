@@ -46,6 +46,7 @@ typedef struct xshm_stats {
 } xshm_stats_t;
 
 
+/** Begin to count, from zero. @a is_wanted: UCX_XSHM_STATS. */
 void xshm_stats_init(struct xshm_iface *iface, int is_wanted);
 
 /** The interface closes: write its counters, if they are wanted */
