@@ -28,6 +28,7 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,8 @@
 #define HOSTILE_SECONDS   0.7 /* Of an attack that has no other end */
 #define HOSTILE_MAX_KEPT  4096
 #define HOSTILE_NUM_LINES (XSHM_ABI_RING_MIN_SIZE / XSHM_ABI_LINE_SIZE)
+#define HOSTILE_MIN_LAPS  10u
+#define HOSTILE_NO_TYPE   99u /* Of a record */
 
 const hostile_device_t *hostile_device = &hostile_local;
 const char             *hostile_argument;
@@ -242,33 +245,40 @@ static void hostile_close_size(const hostile_address_t *victim)
     hostile_say("the channel was ended");
 }
 
-/* A record, and a WRAP behind it, over and over: all laps in one line */
+/* A record, and a WRAP behind it: a lap in one line, which the victim follows */
+static void hostile_lap(hostile_channel_t *channel, uint64_t laps)
+{
+    unsigned lap      = (unsigned)(laps % XSHM_ABI_LAP_MAX) + 1;
+    uint32_t consumed = (uint32_t)((laps + 1) * HOSTILE_NUM_LINES);
+    double   deadline = hostile_now() + HOSTILE_PATIENCE;
+
+    hostile_publish(channel, 1, hostile_header(XSHM_RECORD_WRAP, 0, 0, lap));
+    hostile_publish(channel, 0, hostile_header(XSHM_RECORD_AM, 0, 0, lap));
+    while (__atomic_load_n(&channel->ret->consumed, __ATOMIC_ACQUIRE) <
+           consumed) {
+        if (hostile_now() > deadline) {
+            hostile_fail("the victim has followed %" PRIu64 " laps only", laps);
+        }
+        /* It may need this processor */
+        sched_yield();
+    }
+}
+
 static void hostile_wrap_loop(const hostile_address_t *victim)
 {
     double            deadline = hostile_now() + HOSTILE_SECONDS;
-    unsigned          lap      = 1;
     uint64_t          laps     = 0;
     hostile_channel_t channel;
 
     hostile_open(&channel, victim);
-    while (hostile_now() < deadline) {
-        hostile_publish(&channel, 1,
-                        hostile_header(XSHM_RECORD_WRAP, 0, 0, lap));
-        hostile_publish(&channel, 0, hostile_header(XSHM_RECORD_AM, 0, 0, lap));
-        while ((__atomic_load_n(&channel.ret->consumed, __ATOMIC_ACQUIRE) <
-                (uint32_t)((laps + 1) * HOSTILE_NUM_LINES)) &&
-               (hostile_now() < deadline)) {
-        }
-        lap = (lap == XSHM_ABI_LAP_MAX) ? 1 : (lap + 1);
-        ++laps;
+    while ((hostile_now() < deadline) || (laps < HOSTILE_MIN_LAPS)) {
+        hostile_lap(&channel, laps++);
     }
 
-    hostile_publish(&channel, 0, hostile_header(99, 0, 0, lap));
-    hostile_publish(&channel, 0, hostile_header(99, 0, 0, lap - 1));
-    hostile_device->end(&channel);
-    if (laps < 10) {
-        hostile_fail("the victim has followed %" PRIu64 " laps only", laps);
-    }
+    hostile_publish(&channel, 0,
+                    hostile_header(HOSTILE_NO_TYPE, 0, 0,
+                                   (unsigned)(laps % XSHM_ABI_LAP_MAX) + 1));
+    hostile_expect_end(&channel);
     hostile_say("%" PRIu64 " laps", laps);
 }
 
