@@ -30,7 +30,7 @@ struct xshm_iface;
 typedef struct xshm_counters {
     uint64_t sent;           /**< Records with a payload, by their sender */
     uint64_t sent_bytes;     /**< Their payload */
-    uint64_t received;       /**< Active messages handed up */
+    uint64_t received;       /**< Messages, and operations on memory */
     uint64_t received_bytes; /**< Their payload */
     uint64_t stalls;         /**< Sends that found no room */
     uint64_t notified;       /**< Notifications sent */
