@@ -128,7 +128,7 @@ ucs_status_t xshm_iface_query_devices(uct_md_h                   md,
 {
     uct_tl_device_resource_t *devices;
     unsigned                  num_devices = 0;
-    char                      reason[256];
+    char                      reason[XSHM_UNUSABLE_MAX];
     int                       i;
 
     for (i = 0; xshm_platforms[i] != NULL; ++i) {

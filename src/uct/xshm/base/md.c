@@ -43,7 +43,7 @@ ucs_status_t xshm_md_query_resources(uct_component_t         *component,
                                      uct_md_resource_desc_t **resources_p,
                                      unsigned                *num_resources_p)
 {
-    char reason[256];
+    char reason[XSHM_UNUSABLE_MAX];
     int  i;
 
     for (i = 0; xshm_platforms[i] != NULL; ++i) {
@@ -61,7 +61,7 @@ ucs_status_t xshm_md_query_resources(uct_component_t         *component,
 
 static int xshm_md_has_regions(const xshm_platform_ops_t *ops)
 {
-    char reason[256];
+    char reason[XSHM_UNUSABLE_MAX];
 
     return (ops->region_alloc != NULL) && ops->probe(reason, sizeof(reason));
 }

@@ -24,6 +24,10 @@
 #define XSHM_REG_CHUNK_MASK (XSHM_REG_CHUNK_SIZE - 1)
 #define XSHM_REG_MAX_CHUNKS 4096u
 
+/* Regions that the first table of them has room for; later ones have twice the
+ * room of the one before */
+#define XSHM_REG_MIN_REGIONS 16u
+
 /* What getrandom(2) gives without fail: 256 bytes */
 #define XSHM_REG_NUM_RANDOM 32u
 
@@ -191,7 +195,8 @@ static ucs_status_t xshm_registry_add_region(xshm_region_t *region)
     xshm_region_t **regions;
 
     if (xshm_registry.num_regions == max_regions) {
-        max_regions = (max_regions == 0) ? 16 : (2 * max_regions);
+        max_regions =
+                (max_regions == 0) ? XSHM_REG_MIN_REGIONS : (2 * max_regions);
         regions =
                 realloc(xshm_registry.regions, max_regions * sizeof(*regions));
         if (regions == NULL) {

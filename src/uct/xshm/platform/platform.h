@@ -37,6 +37,9 @@
 /** Longest name of a device, with the final zero */
 #define XSHM_DEVICE_NAME_MAX 16
 
+/** Room for the reason why a device cannot be used, with the final zero */
+#define XSHM_UNUSABLE_MAX 256
+
 typedef struct xshm_platform     xshm_platform_t;
 typedef struct xshm_platform_ops xshm_platform_ops_t;
 

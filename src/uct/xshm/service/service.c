@@ -204,7 +204,7 @@ xshm_service_open_platform(const xshm_platform_ops_t *ops, int index)
 {
     xshm_platform_t *platform;
     ucs_status_t     status;
-    char             reason[256];
+    char             reason[XSHM_UNUSABLE_MAX];
 
     if (!ops->probe(reason, sizeof(reason))) {
         xshm_service_report_unusable(ops, reason);
