@@ -18,12 +18,16 @@ static ucs_status_t xshm_allow_add(xshm_allow_t *allow, const char *text)
 
     if ((end == text) || (*end != '\0') || (domain < 0) ||
         (domain > UINT16_MAX)) {
-        ucs_error("xshm: \"%s\" in UCX_XSHM_ALLOW is no domain id", text);
+        ucs_error(
+                "xshm: \"%s\" in UCX_XSHM_ALLOW is no domain id: list numbers "
+                "from 0 to %u, as in 2,3, or all but those, as in ^4,5",
+                text, UINT16_MAX);
         return UCS_ERR_INVALID_PARAM;
     }
 
     if (allow->count == XSHM_ALLOW_MAX) {
-        ucs_error("xshm: UCX_XSHM_ALLOW lists more than %u domains",
+        ucs_error("xshm: UCX_XSHM_ALLOW lists more than %u domains: if there "
+                  "are fewer others, list those, behind a ^",
                   XSHM_ALLOW_MAX);
         return UCS_ERR_INVALID_PARAM;
     }
