@@ -19,6 +19,9 @@ BUILD = os.environ.get('XSHM_BUILD', os.path.join(SOURCE, 'build'))
 INSTALL = os.environ.get('XSHM_INSTALL', os.path.join(SOURCE, 'install'))
 AGENT = os.path.join(BUILD, 'test', 'functional', 'uct_agent')
 LIBRARY = os.path.join(INSTALL, 'lib', 'ucx', 'libuct_xshm.so.0')
+# The dynamic linker splits LD_PRELOAD at spaces
+PRELOAD = [f'LD_LIBRARY_PATH={os.path.dirname(LIBRARY)}',
+           f'LD_PRELOAD={os.path.basename(LIBRARY)}']
 XENLAB = os.path.join(SOURCE, 'contrib', 'xenlab')
 
 # Seconds; far above what is needed
@@ -155,8 +158,8 @@ class Lab:
     def program(self, guest, user, settings, arguments):
         """The command line of a program in a guest, with xshm loaded."""
         # by default UCX's log is among the answers
-        command = ['env', f'LD_PRELOAD={LIBRARY}', 'UCX_LOG_FILE=stderr',
-                   *settings, *arguments]
+        command = ['env', *PRELOAD, 'UCX_LOG_FILE=stderr', *settings,
+                   *arguments]
         if self.is_local:
             return command
         return [XENLAB, 'exec', '--timeout', str(AGENT_LIFE), '--user', user,
