@@ -40,7 +40,7 @@ set ylabel 'microseconds'
 set xtics ({latency_tics})
 set xrange [{latency_range}]
 plot {latency}
-set key left top
+set key right bottom
 set title 'UCP tag bandwidth: more is better'
 set ylabel 'GB/s'
 set xtics ({bandwidth_tics})
