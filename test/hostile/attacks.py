@@ -60,11 +60,6 @@ class Site(Lab):
         if self.is_local:
             self.guests = ['here'] * 3
 
-    def drop(self, *agents):
-        for agent in agents:
-            agent.drop()
-            self.agents.remove(agent)
-
     def command(self, guest, user, settings, device):
         if settings and settings[0] == 'hostile':
             command = [HOSTILE, '-d', device]

@@ -222,10 +222,14 @@ class Lab:
             agent.end()
         self.agents = []
 
-    def drop_agents(self):
-        for agent in self.agents:
+    def drop(self, *agents):
+        """End some agents, whatever they do, for good."""
+        for agent in agents:
             agent.drop()
-        self.agents = []
+            self.agents.remove(agent)
+
+    def drop_agents(self):
+        self.drop(*self.agents)
 
 
 def signal(lab, number, agent_pid, name):

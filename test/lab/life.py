@@ -261,8 +261,7 @@ def test_never_sent(lab):
     signal(lab, 1, victim.ask('pid'), 'KILL')
     expect('endpoints that failed', '1',
            survivor.ask('failures', 1, DEATH[lab.device]))
-    lab.agents.remove(victim)
-    victim.drop()
+    lab.drop(victim)
 
 
 def test_published_is_delivered(lab):
@@ -379,8 +378,7 @@ def test_random_deaths(lab):
         living = random_death(lab, survivor, address, victim)
         if living is not None:
             signal(lab, 1, living, 'KILL')
-        lab.agents.remove(victim)
-        victim.drop()
+        lab.drop(victim)
         exchange(survivor, companion, 'x', 'c', 1)
         if number == 0:
             upcoming.ask('pid')
@@ -552,8 +550,7 @@ def test_same_number_again(lab):
     start_as(lab.guests[last], domid)
     expect('domain', domid, domid_of(lab.guests[last]))
     survivor.ask('disconnect', 'v')
-    victim.drop()
-    lab.agents.remove(victim)
+    lab.drop(victim)
 
     victim = lab.start(last)
     new_address, = victim.open()
@@ -644,9 +641,7 @@ def test_store_is_silent(lab):
     finally:
         dom0('pkill', '-CONT', 'xenstored')
     exchange(survivor, other, 'x', 'o', 10)
-    for agent in (stuck, victim):
-        lab.agents.remove(agent)
-        agent.drop()
+    lab.drop(stuck, victim)
 
 
 # name, text, function

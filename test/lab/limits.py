@@ -59,8 +59,7 @@ def end_of_a_guest_without_watch(lab):
     expect('endpoints that failed', '1', survivor.ask('failures', 1, NOTICE))
     say(f'noticed after {time.monotonic() - start:.1f} s')
     expect('all lines', lines, complaints(survivor))
-    victim.drop()
-    lab.agents.remove(victim)
+    lab.drop(victim)
     holder.end()
 
 

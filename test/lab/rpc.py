@@ -163,8 +163,7 @@ def test_idle(lab):
         say(f'{mode}: {ticks} ticks of {ticks_per_second} a second in '
             f'{IDLE_SECONDS} s')
         lab.shell(1, f"pkill -KILL -f '{pattern}'")
-        lab.agents.remove(client)
-        client.drop()
+        lab.drop(client)
         server.requests(1, '-n', 10)
         check(not server.end().startswith('SERVED requests=10 '),
               'the client that was silent then had never said anything')

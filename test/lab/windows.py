@@ -207,8 +207,7 @@ def owner_case(lab, *words):
     say(f'noticed after {seconds:.2f} s')
     if seconds > DEATH[lab.device]:
         raise Failed('noticed too late')
-    lab.agents.remove(owner)
-    owner.drop()
+    lab.drop(owner)
     user.ask('release-key')
     user.ask('disconnect', 'x')
     await_all(lab, before)
@@ -236,8 +235,7 @@ def test_user_killed(lab):
     victim.tell('puts', 'x', address, NOTICE)
     time.sleep(1)
     signal(lab, 1, pid, 'KILL')
-    lab.agents.remove(victim)
-    victim.drop()
+    lab.drop(victim)
     owner.ask('free')
     await_all(lab, before)
 
