@@ -13,11 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define UTEST_STEP      0x9e3779b97f4a7c15UL
 #define UTEST_MIX       0xbf58476d1ce4e5b9UL
 #define UTEST_MIX_SHIFT 30
 #define UTEST_KIB       1024UL
+
+/* What a descriptor of timerfd_create() is called */
+#define UTEST_TIMER "anon_inode:[timerfd]"
 
 void utest_fail(const char *fmt, ...)
 {
@@ -425,6 +429,26 @@ long utest_count_fds(void)
     }
     while (readdir(dir) != NULL) {
         ++count;
+    }
+    closedir(dir);
+    return count;
+}
+
+long utest_count_timers(void)
+{
+    DIR           *dir   = opendir("/proc/self/fd");
+    long           count = 0;
+    struct dirent *entry;
+    char           target[32];
+    ssize_t        length;
+
+    if (dir == NULL) {
+        utest_fail("cannot read /proc/self/fd");
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        length = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target));
+        count += (length == (ssize_t)strlen(UTEST_TIMER)) &&
+                 !memcmp(target, UTEST_TIMER, length);
     }
     closedir(dir);
     return count;

@@ -130,6 +130,9 @@ int utest_is_filled(const void *buffer, size_t length, uint64_t seed);
 /** Numbers of entries of /proc/self/fd. */
 long utest_count_fds(void);
 
+/** Those of them that are timers. */
+long utest_count_timers(void);
+
 /**
  * Number of mappings of this process.
  *
