@@ -205,7 +205,7 @@ def death_case(lab, state):
     for number in (0, 1):
         say(f'{lab.guests[number]}: all free again after '
             f'{lab.await_resources(number, before[number]):.0f} s')
-    await_count(survivor, and_a_timer(counts))
+    await_count(survivor, counts)
     meet(survivor, address, victims[-1])
     for pid in living:
         if pid is not None:
@@ -220,13 +220,6 @@ def measure(lab, survivor, before):
         note_folders(lab, number, before[number])
         lab.await_resources(number, before[number])
     return survivor.ask('count')
-
-
-def and_a_timer(counts):
-    """Who sleeps opens a timer once a peer is late to say that it will wake it, and
-    keeps it."""
-    files, shared = counts.split()
-    return f'{int(files) + 1} {shared}'
 
 
 def note_folders(lab, number, before):
