@@ -97,8 +97,10 @@ static int xshm_rkey_set_direct(xshm_rkey_t *rkey)
         return 0;
     }
 
-    rkey->delta = (intptr_t)((uintptr_t)info->address - info->base);
-    /* Pairs with the load in xshm_rma_find(): other threads may use the key */
+    __atomic_store_n(&rkey->delta,
+                     (intptr_t)((uintptr_t)info->address - info->base),
+                     __ATOMIC_RELAXED);
+    /* DIRECT_SET: pairs with DIRECT_SEE. After the mapping's place. */
     __atomic_store_n(&rkey->direct_rights, rkey->key.rights & info->rights,
                      __ATOMIC_RELEASE);
     return 1;
@@ -106,7 +108,7 @@ static int xshm_rkey_set_direct(xshm_rkey_t *rkey)
 
 static int xshm_rkey_is_mapped(xshm_rkey_t *rkey)
 {
-    return (rkey->direct_rights != 0) ||
+    return (xshm_rkey_direct_rights(rkey) != 0) ||
            ((rkey->view != NULL) &&
             (xshm_view_state(rkey->view) == XSHM_VIEW_MAPPED) &&
             xshm_rkey_set_direct(rkey));
@@ -120,7 +122,7 @@ ucs_status_t xshm_rkey_ptr(uct_component_t *component, uct_rkey_t tl_rkey,
 
     /* Only what can be both read and written is of use as a pointer */
     if (!xshm_rkey_is_mapped(rkey) ||
-        !ucs_test_all_flags(rkey->direct_rights,
+        !ucs_test_all_flags(xshm_rkey_direct_rights(rkey),
                             XSHM_RIGHT_PUT | XSHM_RIGHT_GET)) {
         return UCS_ERR_UNREACHABLE;
     }
@@ -129,7 +131,7 @@ ucs_status_t xshm_rkey_ptr(uct_component_t *component, uct_rkey_t tl_rkey,
         return UCS_ERR_INVALID_ADDR;
     }
 
-    *local_addr_p = (void *)(uintptr_t)(remote_addr + rkey->delta);
+    *local_addr_p = xshm_rkey_to_local(rkey, remote_addr);
     return UCS_OK;
 }
 
@@ -158,8 +160,8 @@ xshm_rma_find_view(xshm_ep_t *ep, xshm_rkey_t *rkey, unsigned right)
     case XSHM_VIEW_ASKING:
         return UCS_ERR_NO_RESOURCE;
     case XSHM_VIEW_MAPPED:
-        if (xshm_rkey_set_direct(rkey) && (rkey->direct_rights & right) &&
-            !ep->peer->is_indirect) {
+        if (xshm_rkey_is_mapped(rkey) &&
+            (xshm_rkey_direct_rights(rkey) & right) && !ep->peer->is_indirect) {
             return UCS_OK;
         }
         return UCS_INPROGRESS;
@@ -201,7 +203,7 @@ UCS_F_NOINLINE ucs_status_t xshm_rma_find_slow(xshm_ep_t *ep, xshm_rkey_t *rkey,
         /* The fast way is open only to whom the owner's end is told */
         xshm_peer_watch(ep->peer);
         xshm_ep_update_ring(ep);
-        *ptr_p = (void *)(uintptr_t)(address + rkey->delta);
+        *ptr_p = xshm_rkey_to_local(rkey, address);
     }
 
     return status;

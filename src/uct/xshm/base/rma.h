@@ -124,13 +124,20 @@ xshm_rkey_covers(const xshm_rkey_t *rkey, uint64_t address, size_t length)
            (length <= rkey->key.length - offset);
 }
 
+/** What may be done directly with a key, which other threads may use, too */
+static UCS_F_ALWAYS_INLINE unsigned
+xshm_rkey_direct_rights(const xshm_rkey_t *rkey)
+{
+    /* DIRECT_SEE: pairs with DIRECT_SET. The mapping's place is known then. */
+    return __atomic_load_n(&rkey->direct_rights, __ATOMIC_ACQUIRE);
+}
+
 /** Is an operation one of those that are known to go directly? */
 static UCS_F_ALWAYS_INLINE int
 xshm_rma_is_direct(const xshm_ep_t *ep, const xshm_rkey_t *rkey,
                    uint64_t address, size_t length, unsigned right)
 {
-    return (__atomic_load_n(&rkey->direct_rights, __ATOMIC_ACQUIRE) &
-            ep->direct_rights & right) &&
+    return (xshm_rkey_direct_rights(rkey) & ep->direct_rights & right) &&
            xshm_rkey_covers(rkey, address, length);
 }
 
@@ -138,6 +145,7 @@ xshm_rma_is_direct(const xshm_ep_t *ep, const xshm_rkey_t *rkey,
 static UCS_F_ALWAYS_INLINE void *
 xshm_rkey_to_local(const xshm_rkey_t *rkey, uint64_t address)
 {
+    /* Ordered by DIRECT_SEE; threads that set it at once set the same */
     return (void *)(uintptr_t)(address + rkey->delta);
 }
 

@@ -28,7 +28,9 @@ static void xshm_sleeper_do_attach(xshm_work_t *work)
     xshm_mailbox_t *mailbox = sleeper->mailbox;
     uint32_t        wants;
 
-    __atomic_store_n(&sleeper->is_posted, 0, __ATOMIC_SEQ_CST);
+    /* REPOST: pairs with POST. An exchange, not a store: whoever finds that this
+     * is posted already has written what is wanted before, and it is read below. */
+    (void)__atomic_exchange_n(&sleeper->is_posted, 0, __ATOMIC_SEQ_CST);
     if (sleeper->conn == NULL) {
         return;
     }
@@ -40,6 +42,7 @@ static void xshm_sleeper_do_attach(xshm_work_t *work)
 
 static void xshm_sleeper_post(xshm_sleeper_t *sleeper)
 {
+    /* POST: pairs with REPOST */
     if (!__atomic_exchange_n(&sleeper->is_posted, 1, __ATOMIC_SEQ_CST)) {
         xshm_service_post(&sleeper->work, xshm_sleeper_do_attach);
     }

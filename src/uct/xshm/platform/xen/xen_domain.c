@@ -188,8 +188,9 @@ xshm_xen_domain_note_absent(xshm_xen_t *xen, xshm_xen_domain_t *domain)
 }
 
 /* Another process may ask the one that has come in its place already */
-static void xshm_xen_domain_note_present(xshm_xen_t *xen, xshm_xen_domain_t *domain,
-                                       const char *identity)
+static void xshm_xen_domain_note_present(xshm_xen_t        *xen,
+                                         xshm_xen_domain_t *domain,
+                                         const char        *identity)
 {
     if (xshm_xen_domain_is_known(domain) &&
         strcmp(domain->identity, identity)) {

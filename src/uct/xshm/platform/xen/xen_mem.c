@@ -579,8 +579,7 @@ static int xshm_xen_mem_settle_doubts(xshm_xen_t *xen)
 
 /* Did the peer's machine end since it seemed to, for sure, or by the word of the
  * next one? Also of what was freed long after that. */
-static int
-xshm_xen_mem_has_outlived(const xshm_xen_mem_t *mem, int is_for_sure)
+static int xshm_xen_mem_has_outlived(const xshm_xen_mem_t *mem, int is_for_sure)
 {
     const xshm_xen_domain_t *domain =
             xshm_xen_domain_find(mem->xen, mem->domid);
