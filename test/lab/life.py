@@ -364,6 +364,7 @@ def test_random_deaths(lab):
     random.seed(lab.seed)
     survivor, companion, address = pair(lab)
     survivor.ask('connect', 'c', companion.ask('address'))
+    exchange(survivor, companion, 'x', 'c', 1)
     before = [lab.resources(number) for number in (0, 1)]
     upcoming = lab.start(1)
     for number in range(lab.kills):
