@@ -21,9 +21,9 @@ import subprocess
 import sys
 import time
 
-from agents import (BUILD, CYCLES, DEATH, NOTICE, PATIENCE, XENLAB, Failed,
-                    await_count, await_mapped, expect, main, pair, patiently,
-                    received, say, settled, signal)
+from agents import (BUILD, CHANNEL_PAGES, CYCLES, DEATH, NOTICE, PATIENCE,
+                    XENLAB, Failed, await_count, await_mapped, check, expect,
+                    main, pair, patiently, received, say, settled, signal)
 
 # For how long a process is stopped, and a machine is paused. The latter is longer
 # than a request waits for its answer (platform/xen/xen_conn.c).
@@ -36,6 +36,8 @@ STOPPED_COUNT = 300
 STOPPED_SIZE = 1000
 # Messages that fit into a ring of the default size
 PUBLISHED = 20
+# What a peer may have mapped secretly (XSHM_XEN_MEM_MAX_UNPROVED)
+UNPROVED_PAGES = 2048
 # How UCX calls what ends the operations of a failed endpoint
 FAILURE = 'Endpoint timeout'
 # Where the address stands in a packed key (docs/abi.md), and what is read there
@@ -314,9 +316,23 @@ def test_paused_guest(lab):
                  lambda lab, pid: xenlab('unpause', lab.guests[1]), PAUSED)
 
 
+def keep_all(lab, stuck, other, address, so_far):
+    """Channels to a peer that accepts all and reads none, so that it keeps them
+    mapped, until it goes on. @return The pages that the sender's guest had granted
+    then, and what the sender had mapped."""
+    stuck.ask('stop')
+    other.ask('cycles', CYCLES, address)
+    used, count = lab.resources(1), other.ask('count')
+    say(f'with {CYCLES} channels: {used}, {count}')
+    stuck.ask('go')
+    received(stuck, so_far + CYCLES)
+    return used.get('pages', 0), count
+
+
 def test_never_unmaps(lab):
-    """A peer accepts all channels and reads none, so that it keeps them mapped.
-    When it goes on, all of them are free again."""
+    """When the peer goes on, all is free again; but pages that were granted to
+    another machine, which may keep them secretly, only up to a limit. The others
+    are there for the next channels to it, until the sender ends."""
     stuck, other = lab.start(0), lab.start(1)
     address, = stuck.open()
     other.open()
@@ -324,15 +340,20 @@ def test_never_unmaps(lab):
     received(stuck, 10)
     before = [lab.resources(number) for number in (0, 1)]
     counts = [agent.ask('count') for agent in (stuck, other)]
-    stuck.ask('stop')
-    other.ask('cycles', CYCLES, address)
-    say(f'after {CYCLES} channels: {lab.resources(1)}, {other.ask("count")}')
-    stuck.ask('go')
-    received(stuck, 10 + CYCLES)
+    pages, _ = keep_all(lab, stuck, other, address, 10)
+    kept = max(0, CYCLES * CHANNEL_PAGES - UNPROVED_PAGES)
+    lab.await_resources(0, before[0])
+    lab.await_resources(1, {name: value + kept * (name == 'pages')
+                            for name, value in before[1].items()})
+    await_count(stuck, counts[0])
+    again, _ = keep_all(lab, stuck, other, address, 10 + CYCLES)
+    check(again <= pages, f'{again} pages the second time, and {pages} before')
+    if lab.is_local:
+        await_count(other, counts[1])
+        return
+    lab.drop(other)
     for number in (0, 1):
         lab.await_resources(number, before[number])
-    for agent, count in zip((stuck, other), counts):
-        await_count(agent, count)
 
 
 def random_death(lab, survivor, address, victim):
@@ -447,7 +468,8 @@ def move(lab, number, has_same_number):
 
 
 def can_save_mapped(lab):
-    """A pv guest that has mapped another one's pages cannot be saved."""
+    """Linux writes to pages that were mapped before, when it unmaps them: in a pv
+    guest that was restored, that is a fault of the kernel."""
     return lab.shell(1, 'cat /sys/hypervisor/guest_type').strip() != 'PV'
 
 
@@ -490,25 +512,6 @@ def test_saved_guest(lab):
 def test_saved_guest_same_number(lab):
     """As when a host saves all its guests, is started anew, and restores them."""
     saved_case(lab, True)
-
-
-def test_save_is_refused(lab):
-    """A pv guest that has mapped a peer's pages cannot be saved: it goes on."""
-    if can_save_mapped(lab):
-        say('this guest can be saved')
-        return
-    survivor, other, _ = pair(lab)
-    survivor.ask('connect', 'o', other.ask('address'))
-    exchange(survivor, other, 'x', 'o', 10)
-    start = time.monotonic()
-    status = subprocess.run([XENLAB, 'save', lab.guests[1]],
-                            stdin=subprocess.DEVNULL, check=False,
-                            capture_output=True).returncode
-    say(f'refused after {time.monotonic() - start:.0f} s')
-    expect('the guest was saved', False, status == 0)
-    exchange(survivor, other, 'x', 'o', 10)
-    for agent in (survivor, other):
-        expect('endpoints that failed', '0', agent.ask('failures', 0, 0))
 
 
 def test_same_number_again(lab):
@@ -664,15 +667,13 @@ TESTS = {
               test_saved_guest),
     'saved-same': ('the same, under the same number',
                    test_saved_guest_same_number),
-    'refused': ('a pv guest that has pages of a peer mapped is not saved, and '
-                'goes on', test_save_is_refused),
     'silent-store': ('xenstored does not answer for a while',
                      test_store_is_silent),
     'same-number': ('a guest is destroyed, and comes back under its number',
                     test_same_number_again)}
 
 # What the device local cannot do: its peers are in no other guest
-OF_XEN = ('paused', 'saved', 'saved-same', 'refused', 'silent-store',
+OF_XEN = ('paused', 'saved', 'saved-same', 'silent-store',
           'same-number')
 
 
