@@ -64,6 +64,11 @@
 #define XSHM_ABI_RING_MIN_SIZE XSHM_ABI_PAGE_SIZE
 #define XSHM_ABI_RING_MAX_SIZE (XSHM_ABI_MAX_PAGE_REFS * XSHM_ABI_PAGE_SIZE)
 
+/** First line where a WRAP may stand: every record fits in behind the start of the
+ *  ring, and behind a SKIP there. So a WRAP and a SKIP do not lead to each other
+ *  for ever. */
+#define XSHM_ABI_FIRST_WRAP_LINE 2u
+
 /** Length of the random token by which a receiver is addressed, in bytes */
 #define XSHM_ABI_TOKEN_SIZE 16u
 
@@ -79,7 +84,7 @@
 enum {
     XSHM_RECORD_AM     = 1, /**< Active message: id and payload */
     XSHM_RECORD_WRAP   = 2, /**< Go on at the start of the ring. Never stands
-                                at the start itself. */
+                                before line XSHM_ABI_FIRST_WRAP_LINE. */
     XSHM_RECORD_CLOSE  = 3, /**< The sender's last record */
     XSHM_RECORD_PUT    = 4, /**< xshm_abi_rma_t, and what is to be written */
     XSHM_RECORD_GET    = 5, /**< xshm_abi_rma_t: what is to be read */

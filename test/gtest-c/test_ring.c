@@ -661,9 +661,11 @@ static void test_violation_wrap(void **state)
     xshm_abi_record_t record = {{.type = XSHM_RECORD_WRAP}};
     uint32_t          line;
 
-    assert_int_equal(test_peek_at(ring, 0, XSHM_RECORD_WRAP, 0),
-                     XSHM_RING_VIOLATION);
-    for (line = 1; line < ring->num_lines; ++line) {
+    for (line = 0; line < XSHM_ABI_FIRST_WRAP_LINE; ++line) {
+        assert_int_equal(test_peek_at(ring, line, XSHM_RECORD_WRAP, 0),
+                         XSHM_RING_VIOLATION);
+    }
+    for (; line < ring->num_lines; ++line) {
         /* The start holds nothing yet: no violation, but nothing either */
         assert_int_equal(test_peek_at(ring, line, XSHM_RECORD_WRAP, 0),
                          XSHM_RING_EMPTY);
@@ -690,6 +692,22 @@ static void test_violation_skip(void **state)
         assert_int_equal(test_peek_at(ring, line, XSHM_RECORD_SKIP, 1),
                          XSHM_RING_VIOLATION);
     }
+    test_ring_destroy(ring);
+}
+
+/* Else a sender that is quick enough leads the receiver around for ever */
+static void test_violation_skip_wrap(void **state)
+{
+    test_ring_t      *ring   = test_ring_create(TEST_MIN_SIZE);
+    xshm_abi_record_t record = {{.type = XSHM_RECORD_WRAP}};
+
+    test_ring_start(ring, 0, TEST_NEAR_LAP_MAX, TEST_NEAR_WRAP);
+    record.lap = ring->rx.lap;
+    memcpy(ring->tx_data + XSHM_ABI_LINE_SIZE, &record, sizeof(record));
+    record.type = XSHM_RECORD_SKIP;
+    memcpy(ring->tx_data, &record, sizeof(record));
+    assert_int_equal(xshm_ring_rx_peek(&ring->rx, &record),
+                     XSHM_RING_VIOLATION);
     test_ring_destroy(ring);
 }
 
@@ -816,29 +834,30 @@ static void test_exact_count(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_model),
-                                       cmocka_unit_test(test_counters_wrap),
-                                       cmocka_unit_test(test_laps_wrap),
-                                       cmocka_unit_test(test_all_laps),
-                                       cmocka_unit_test(
-                                               test_passed_over_for_all_laps),
-                                       cmocka_unit_test(test_longest_fits),
-                                       cmocka_unit_test(test_long_records),
-                                       cmocka_unit_test(test_invariant),
-                                       cmocka_unit_test(test_full),
-                                       cmocka_unit_test(test_slow_receiver),
-                                       cmocka_unit_test(test_empty_gives_back),
-                                       cmocka_unit_test(test_batch),
-                                       cmocka_unit_test(test_stop),
-                                       cmocka_unit_test(test_none_has_no_room),
-                                       cmocka_unit_test(test_violation_type),
-                                       cmocka_unit_test(test_violation_size),
-                                       cmocka_unit_test(test_violation_wrap),
-                                       cmocka_unit_test(test_violation_skip),
-                                       cmocka_unit_test(test_violation_close),
-                                       cmocka_unit_test(test_other_lap),
-                                       cmocka_unit_test(test_violation_count),
-                                       cmocka_unit_test(test_exact_count)};
+    const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_model),
+            cmocka_unit_test(test_counters_wrap),
+            cmocka_unit_test(test_laps_wrap),
+            cmocka_unit_test(test_all_laps),
+            cmocka_unit_test(test_passed_over_for_all_laps),
+            cmocka_unit_test(test_longest_fits),
+            cmocka_unit_test(test_long_records),
+            cmocka_unit_test(test_invariant),
+            cmocka_unit_test(test_full),
+            cmocka_unit_test(test_slow_receiver),
+            cmocka_unit_test(test_empty_gives_back),
+            cmocka_unit_test(test_batch),
+            cmocka_unit_test(test_stop),
+            cmocka_unit_test(test_none_has_no_room),
+            cmocka_unit_test(test_violation_type),
+            cmocka_unit_test(test_violation_size),
+            cmocka_unit_test(test_violation_wrap),
+            cmocka_unit_test(test_violation_skip),
+            cmocka_unit_test(test_violation_skip_wrap),
+            cmocka_unit_test(test_violation_close),
+            cmocka_unit_test(test_other_lap),
+            cmocka_unit_test(test_violation_count),
+            cmocka_unit_test(test_exact_count)};
 
     return cmocka_run_group_tests_name("ring", tests, NULL, NULL);
 }

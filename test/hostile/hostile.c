@@ -239,20 +239,58 @@ static void hostile_wrap_at_start(const hostile_address_t *victim)
     hostile_say("the channel was ended");
 }
 
+/* A SKIP that leads to a WRAP that leads back to it, whose laps another thread
+ * counts up as fast as they are read */
+static void *hostile_turn_main(void *arg)
+{
+    hostile_channel_t *channel  = arg;
+    double             deadline = hostile_now() + HOSTILE_SECONDS;
+    unsigned           lap;
+
+    while (hostile_now() < deadline) {
+        for (lap = 1; lap < XSHM_ABI_LAP_MAX; ++lap) {
+            hostile_publish(channel, 1,
+                            hostile_header(XSHM_RECORD_WRAP, 0, 0, lap));
+            hostile_publish(channel, 0,
+                            hostile_header(XSHM_RECORD_SKIP, 0, 0, lap));
+        }
+    }
+    return NULL;
+}
+
+static void hostile_skip_loop(const hostile_address_t *victim)
+{
+    hostile_channel_t channel;
+    pthread_t         thread;
+
+    hostile_open(&channel, victim);
+    hostile_check(pthread_create(&thread, NULL, hostile_turn_main, &channel) ==
+                          0,
+                  "pthread_create");
+    pthread_join(thread, NULL);
+    hostile_publish(&channel, 1, hostile_header(XSHM_RECORD_WRAP, 0, 0, 1));
+    hostile_publish(&channel, 0, hostile_header(XSHM_RECORD_SKIP, 0, 0, 1));
+    hostile_expect_end(&channel);
+    hostile_bad_header(victim, hostile_header(XSHM_RECORD_SKIP, 0, 8, 1));
+    hostile_say("2 channels were ended");
+}
+
 static void hostile_close_size(const hostile_address_t *victim)
 {
     hostile_bad_header(victim, hostile_header(XSHM_RECORD_CLOSE, 0, 8, 1));
     hostile_say("the channel was ended");
 }
 
-/* A record, and a WRAP behind it: a lap in one line, which the victim follows */
+/* Two records, and a WRAP behind them: a lap in three lines, which the victim
+ * follows */
 static void hostile_lap(hostile_channel_t *channel, uint64_t laps)
 {
     unsigned lap      = (unsigned)(laps % XSHM_ABI_LAP_MAX) + 1;
     uint32_t consumed = (uint32_t)((laps + 1) * HOSTILE_NUM_LINES);
     double   deadline = hostile_now() + HOSTILE_PATIENCE;
 
-    hostile_publish(channel, 1, hostile_header(XSHM_RECORD_WRAP, 0, 0, lap));
+    hostile_publish(channel, 2, hostile_header(XSHM_RECORD_WRAP, 0, 0, lap));
+    hostile_publish(channel, 1, hostile_header(XSHM_RECORD_AM, 0, 0, lap));
     hostile_publish(channel, 0, hostile_header(XSHM_RECORD_AM, 0, 0, lap));
     while (__atomic_load_n(&channel->ret->consumed, __ATOMIC_ACQUIRE) <
            consumed) {
@@ -661,6 +699,7 @@ static const hostile_attack_t hostile_attacks[] = {
         {"ids", hostile_ids},
         {"wrap-at-start", hostile_wrap_at_start},
         {"wrap-loop", hostile_wrap_loop},
+        {"skip-loop", hostile_skip_loop},
         {"close-size", hostile_close_size},
         {"moving-headers", hostile_moving_headers},
         {"random-lines", hostile_random_lines},

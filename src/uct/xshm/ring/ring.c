@@ -277,8 +277,10 @@ xshm_ring_rx_fits(const xshm_ring_rx_t *rx, const xshm_abi_record_t *record)
 static xshm_ring_peek_t
 xshm_ring_rx_follow_wrap(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
 {
-    /* At the start a WRAP is not accepted, so this does not repeat */
-    if (rx->pos == rx->base) {
+    /* At the start a WRAP is not accepted, nor behind a SKIP there, so this does
+     * not repeat: who changes headers while they are read could else lead us
+     * around the ring for ever */
+    if (xshm_ring_line_index(rx->base, rx->pos) < XSHM_ABI_FIRST_WRAP_LINE) {
         return XSHM_RING_VIOLATION;
     }
 
@@ -290,7 +292,7 @@ xshm_ring_rx_follow_wrap(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
 static xshm_ring_peek_t
 xshm_ring_rx_follow_skip(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
 {
-    if (((size_t)(rx->pos - rx->base) % XSHM_ABI_PAGE_SIZE) != 0) {
+    if (!xshm_ring_is_page_start(rx->base, rx->pos)) {
         return XSHM_RING_VIOLATION;
     }
 

@@ -225,12 +225,19 @@ xshm_ring_line_index(const uint8_t *base, const uint8_t *pos)
     return (uint32_t)(pos - base) / XSHM_ABI_LINE_SIZE;
 }
 
+/** Does a page of the ring start at @a pos? */
+static inline int
+xshm_ring_is_page_start(const uint8_t *base, const uint8_t *pos)
+{
+    return ((size_t)(pos - base) % XSHM_ABI_PAGE_SIZE) == 0;
+}
+
 /** May a record of @a lines lines not begin at @a pos? */
 static inline int
 xshm_ring_is_bad_start(const uint8_t *base, const uint8_t *pos, uint32_t lines)
 {
     return (lines >= XSHM_RING_LONG_LINES) &&
-           (((size_t)(pos - base) % XSHM_ABI_PAGE_SIZE) == 0);
+           xshm_ring_is_page_start(base, pos);
 }
 
 /**
