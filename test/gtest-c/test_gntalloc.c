@@ -62,15 +62,23 @@ static void test_hold(int fd, void *arg)
     xshm_gntalloc_end_try(file);
 }
 
+/* Another process has the lock when this returns, and keeps it for a while, or
+ * until it is killed. @return A file of our own. */
+static int test_start_holder(xshm_test_peer_t *peer, int for_ever)
+{
+    char ready;
+
+    xshm_test_peer_start(peer, test_hold, for_ever ? &ready : NULL);
+    xshm_test_get(peer->fd, &ready, sizeof(ready));
+    return test_open();
+}
+
 static void test_waits_for_others(void **state)
 {
-    int              fd = test_open();
     xshm_test_peer_t peer;
-    char             ready;
+    int              fd = test_start_holder(&peer, 0);
 
     (void)state;
-    xshm_test_peer_start(&peer, test_hold, NULL);
-    xshm_test_get(peer.fd, &ready, sizeof(ready));
     assert_true(xshm_gntalloc_begin_try(fd));
     xshm_gntalloc_end_try(fd);
     xshm_test_peer_join(&peer);
@@ -80,13 +88,10 @@ static void test_waits_for_others(void **state)
 /* A process that was stopped holds up the others, but not for ever */
 static void test_gives_up(void **state)
 {
-    int              fd = test_open();
     xshm_test_peer_t peer;
-    char             ready;
+    int              fd = test_start_holder(&peer, 1);
 
     (void)state;
-    xshm_test_peer_start(&peer, test_hold, &ready);
-    xshm_test_get(peer.fd, &ready, sizeof(ready));
     assert_false(xshm_gntalloc_begin_try(fd));
     xshm_gntalloc_await_try(fd);
     xshm_test_peer_kill(&peer);
