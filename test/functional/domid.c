@@ -14,7 +14,8 @@
 #include <stdlib.h>
 
 /* As libxenctrl has it; what its pointers point to is of no interest here */
-int xc_domain_create(void *handle, uint32_t *domid, void *config);
+__attribute__((visibility("default"))) int
+xc_domain_create(void *handle, uint32_t *domid, void *config);
 
 int xc_domain_create(void *handle, uint32_t *domid, void *config)
 {
