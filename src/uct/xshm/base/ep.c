@@ -223,7 +223,11 @@ xshm_ep_copy_line(uint8_t *dst, const uint8_t *src, size_t length)
     }
 }
 
-static UCS_F_NOINLINE ucs_status_t xshm_ep_am_short_long(xshm_ep_t  *ep,
+/* What one line can carry behind the header of am_short */
+#define XSHM_EP_LINE_LENGTH (XSHM_RING_LINE_PAYLOAD - sizeof(uint64_t))
+
+/* Whatever am_short cannot do without a call */
+static UCS_F_NOINLINE ucs_status_t xshm_ep_am_short_slow(xshm_ep_t  *ep,
                                                          uint8_t     id,
                                                          uint64_t    header,
                                                          const void *payload,
@@ -233,6 +237,9 @@ static UCS_F_NOINLINE ucs_status_t xshm_ep_am_short_long(xshm_ep_t  *ep,
     uint32_t     lines = xshm_ring_lines(size);
     ucs_status_t status;
     uint8_t     *dst;
+
+    UCT_CHECK_AM_ID(id);
+    UCT_CHECK_LENGTH(size, 0, xshm_ep_iface(ep)->config.max_short, "am_short");
 
     status = xshm_ep_reserve(ep, lines, (void **)&dst);
     if (status != UCS_OK) {
@@ -247,35 +254,36 @@ static UCS_F_NOINLINE ucs_status_t xshm_ep_am_short_long(xshm_ep_t  *ep,
     return UCS_OK;
 }
 
+/* Slow end of am_short */
+static UCS_F_NOINLINE ucs_status_t xshm_ep_call_hook(xshm_ring_tx_t  *ring,
+                                                     xshm_ring_hook_t hook)
+{
+    hook(ring);
+    return UCS_OK;
+}
+
+/* Calls nobody but as its last step, so that no register has to be saved: each
+ * store counts (xshm_ring_tx_advance) */
 ucs_status_t xshm_ep_am_short(uct_ep_h tl_ep, uint8_t id, uint64_t header,
                               const void *payload, unsigned length)
 {
-    xshm_ep_t   *ep   = ucs_derived_of(tl_ep, xshm_ep_t);
-    size_t       size = sizeof(header) + length;
-    ucs_status_t status;
-    uint8_t     *dst;
+    xshm_ep_t       *ep   = ucs_derived_of(tl_ep, xshm_ep_t);
+    xshm_ring_tx_t  *ring = ep->ring;
+    uint8_t         *dst  = xshm_ring_tx_reserve_line(ring);
+    size_t           size = sizeof(header) + length;
+    xshm_ring_hook_t hook;
 
-    UCT_CHECK_AM_ID(id);
-    UCT_CHECK_LENGTH(size, 0, xshm_ep_iface(ep)->config.max_short, "am_short");
-
-    if (ucs_unlikely(size > XSHM_RING_LINE_PAYLOAD)) {
-        return xshm_ep_am_short_long(ep, id, header, payload, length);
-    }
-
-    dst = xshm_ring_tx_reserve_line(ep->ring);
-    if (ucs_unlikely(dst == NULL)) {
-        status = xshm_ep_reserve_slow(ep, 1, (void **)&dst);
-        if (status != UCS_OK) {
-            return status;
-        }
+    if (ucs_unlikely((dst == NULL) || (length > XSHM_EP_LINE_LENGTH) ||
+                     (id >= UCT_AM_ID_MAX))) {
+        return xshm_ep_am_short_slow(ep, id, header, payload, length);
     }
 
     *(uint64_t *)dst = header;
     xshm_ep_copy_line(dst + sizeof(header), payload, length);
     xshm_ep_trace(ep, id, dst, size, "SHORT");
-    xshm_ring_tx_commit_line(ep->ring, xshm_ep_record(id, size));
     UCT_TL_EP_STAT_OP(&ep->super, AM, SHORT, size);
-    return UCS_OK;
+    hook = xshm_ring_tx_advance(ring, 1, xshm_ep_record(id, size));
+    return ucs_likely(hook == NULL) ? UCS_OK : xshm_ep_call_hook(ring, hook);
 }
 
 ucs_status_t xshm_ep_am_short_iov(uct_ep_h tl_ep, uint8_t id,

@@ -116,8 +116,10 @@ void xshm_ring_tx_mark_dirty(xshm_ring_tx_t *tx, uint32_t first, uint32_t count)
     }
 }
 
-void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint8_t *line)
+void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint32_t lines)
 {
+    uint8_t  *next  = tx->pos + ((size_t)lines * XSHM_ABI_LINE_SIZE);
+    uint8_t  *line  = (next == tx->end) ? tx->base : next;
     uint32_t  index = xshm_ring_line_index(tx->base, line);
     uint64_t *word  = &tx->dirty[index / XSHM_RING_DIRTY_BITS];
     uint64_t  mask  = 1ull << (index % XSHM_RING_DIRTY_BITS);

@@ -83,14 +83,15 @@ typedef void (*xshm_ring_hook_t)(void *ring);
 
 /** Producer's side, in private memory */
 typedef struct xshm_ring_tx {
-    uint8_t                 *pos;       /**< Next record's place */
-    uint8_t                 *end;       /**< End of the ring */
-    uint32_t                 room;      /**< Lines that can be taken without
+    uint8_t         *pos;       /**< Next record's place */
+    uint8_t         *end;       /**< End of the ring */
+    uint32_t         room;      /**< Lines that can be taken without
                                             asking anybody */
-    uint32_t                 produced;  /**< Lines written since the start */
-    uint32_t                 num_dirty; /**< Bits set in dirty */
-    uint16_t                 lap;       /**< Present lap */
-    xshm_ring_hook_t         hook; /**< After PUBLISH; any thread sets it */
+    uint32_t         produced;  /**< Lines written since the start */
+    uint32_t         num_dirty; /**< Bits set in dirty */
+    uint16_t         lap;       /**< Present lap */
+    xshm_ring_hook_t hook;      /**< After PUBLISH; any thread sets it */
+    /* These two are side by side for the compiler to write both at once */
     uint64_t                 num_records; /**< Published, also by wrapping */
     uint64_t                 num_bytes;   /**< Of their payload */
     uint8_t                 *base;        /**< Start of the ring */
@@ -184,8 +185,9 @@ void xshm_ring_tx_close(xshm_ring_tx_t *tx);
 void xshm_ring_tx_mark_dirty(xshm_ring_tx_t *tx, uint32_t first,
                              uint32_t count);
 
-/** Make a line fit for a header. Slow part of @ref xshm_ring_tx_publish. */
-void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint8_t *line);
+/** Make the line behind the next @a lines lines fit for a header. Slow part of
+ *  @ref xshm_ring_tx_publish. */
+void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint32_t lines);
 
 /**
  * Start to consume a ring.
@@ -260,11 +262,12 @@ static inline void *xshm_ring_tx_reserve(xshm_ring_tx_t *tx, uint32_t lines)
 }
 
 /** As @ref xshm_ring_tx_reserve for a record of one line, which always fits
- *  in front of the end */
+ *  in front of the end: if it can be published by @ref xshm_ring_tx_advance */
 static inline void *xshm_ring_tx_reserve_line(xshm_ring_tx_t *tx)
 {
-    return xshm_ring_likely(tx->room > 0) ? tx->pos + XSHM_RING_HEADER_SIZE :
-                                            NULL;
+    return xshm_ring_likely((tx->room > 0) && (tx->num_dirty == 0)) ?
+                   tx->pos + XSHM_RING_HEADER_SIZE :
+                   NULL;
 }
 
 /** Let a line come here, to be written: the consumer, who has read it, has a copy
@@ -284,23 +287,29 @@ static inline void xshm_ring_tx_prefetch(const uint8_t *line)
  *  part of @ref xshm_ring_tx_publish. */
 void xshm_ring_tx_prefetch_record(const xshm_ring_tx_t *tx, uint32_t lines);
 
-/** Publish a record whose lines but the first are marked dirty */
-static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
-                                        xshm_abi_record_t record)
+/**
+ * Publish a record, and do nothing else: the next line needs no cleaning, and the
+ * caller calls the hook.
+ *
+ * Few stores, since on some processors only as many of them can be under way as
+ * the store buffer holds, and each record's first one waits for its line to come
+ * from the consumer's processor (docs/performance.md, "Stores of a message").
+ *
+ * @return The hook to be called now, or NULL.
+ */
+static inline xshm_ring_hook_t xshm_ring_tx_advance(xshm_ring_tx_t   *tx,
+                                                    uint32_t          lines,
+                                                    xshm_abi_record_t record)
 {
-    uint8_t         *pos  = tx->pos;
-    uint8_t         *next = pos + ((size_t)lines * XSHM_ABI_LINE_SIZE);
-    xshm_ring_hook_t hook;
+    uint8_t *pos  = tx->pos;
+    uint8_t *next = pos + ((size_t)lines * XSHM_ABI_LINE_SIZE);
 
     tx->num_bytes += record.size;
+    tx->num_records += 1;
     record.lap = tx->lap;
     if (xshm_ring_unlikely(next == tx->end)) {
         next    = tx->base;
         tx->lap = xshm_ring_next_lap(tx->lap);
-    }
-
-    if (xshm_ring_unlikely(tx->num_dirty != 0)) {
-        xshm_ring_tx_clean(tx, next);
     }
 
     /* PUBLISH: pairs with SEE */
@@ -310,14 +319,27 @@ static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
     tx->produced += lines;
     tx->room -= lines;
     xshm_ring_tx_prefetch(next);
+
+    /* IS_HOOKED: after PUBLISH in the program's order, for ALL_THREADS */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return __atomic_load_n(&tx->hook, __ATOMIC_RELAXED);
+}
+
+/** Publish a record whose lines but the first are marked dirty */
+static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
+                                        xshm_abi_record_t record)
+{
+    xshm_ring_hook_t hook;
+
+    if (xshm_ring_unlikely(tx->num_dirty != 0)) {
+        xshm_ring_tx_clean(tx, lines);
+    }
+
+    hook = xshm_ring_tx_advance(tx, lines, record);
     if (lines > 1) {
         xshm_ring_tx_prefetch_record(tx, lines);
     }
 
-    /* IS_HOOKED: after PUBLISH in the program's order, for ALL_THREADS */
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    ++tx->num_records;
-    hook = __atomic_load_n(&tx->hook, __ATOMIC_RELAXED);
     if (xshm_ring_unlikely(hook != NULL)) {
         hook(tx);
     }
