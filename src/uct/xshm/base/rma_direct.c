@@ -39,6 +39,8 @@ static UCS_F_NOINLINE ucs_status_t xshm_ep_put_short_slow(xshm_ep_t   *ep,
     ucs_status_t status;
     void        *ptr;
 
+    UCT_CHECK_LENGTH(length, 0, xshm_rma_max_put(xshm_rma_iface(ep)),
+                     "put_short");
     if (length == 0) {
         return UCS_OK;
     }
@@ -61,8 +63,6 @@ ucs_status_t xshm_ep_put_short(uct_ep_h tl_ep, const void *buffer,
     xshm_ep_t   *ep   = ucs_derived_of(tl_ep, xshm_ep_t);
     xshm_rkey_t *rkey = (xshm_rkey_t *)tl_rkey;
 
-    UCT_CHECK_LENGTH(length, 0, xshm_rma_max_put(xshm_rma_iface(ep)),
-                     "put_short");
     UCT_TL_EP_STAT_OP(&ep->super, PUT, SHORT, length);
 
     if (ucs_unlikely((length == 0) ||
@@ -219,6 +219,7 @@ xshm_ep_get_bcopy_slow(xshm_ep_t *ep, uct_unpack_callback_t unpack_cb,
     ucs_status_t status;
     void        *ptr;
 
+    UCT_CHECK_LENGTH(length, 0, XSHM_RMA_MAX_GET, "get_bcopy");
     if (length == 0) {
         return UCS_OK;
     }
@@ -242,7 +243,6 @@ ucs_status_t xshm_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb,
     xshm_ep_t   *ep   = ucs_derived_of(tl_ep, xshm_ep_t);
     xshm_rkey_t *rkey = (xshm_rkey_t *)tl_rkey;
 
-    UCT_CHECK_LENGTH(length, 0, XSHM_RMA_MAX_GET, "get_bcopy");
     UCT_TL_EP_STAT_OP(&ep->super, GET, BCOPY, length);
 
     if (ucs_unlikely((length == 0) ||
@@ -294,59 +294,95 @@ uint64_t xshm_rma_do_atomic(unsigned op, unsigned size, void *ptr,
                                      (uint32_t)compare);
 }
 
-/* Which way, for all atomic operations. UCS_OK: *ptr_p is the memory. */
-static UCS_F_ALWAYS_INLINE ucs_status_t xshm_rma_find_atomic(xshm_ep_t *ep,
-                                                             uct_rkey_t rkey,
-                                                             uint64_t   address,
-                                                             unsigned   size,
-                                                             void     **ptr_p)
+static UCS_F_ALWAYS_INLINE int
+xshm_rma_is_aligned(uint64_t address, unsigned size)
 {
-    UCT_TL_EP_STAT_ATOMIC(&ep->super);
-    if (ucs_unlikely((address % size) != 0)) {
+    return (address % size) == 0;
+}
+
+/* Is an atomic operation known to go directly? Then *ptr_p is the memory. */
+static UCS_F_ALWAYS_INLINE int
+xshm_rma_is_direct_atomic(const xshm_ep_t *ep, uct_rkey_t tl_rkey,
+                          uint64_t address, unsigned size, void **ptr_p)
+{
+    const xshm_rkey_t *rkey = (const xshm_rkey_t *)tl_rkey;
+
+    if (!xshm_rma_is_aligned(address, size) ||
+        !xshm_rma_is_direct(ep, rkey, address, size, XSHM_RIGHT_ATOMIC)) {
+        return 0;
+    }
+
+    *ptr_p = xshm_rkey_to_local(rkey, address);
+    return 1;
+}
+
+static void xshm_rma_set_result(void *result, unsigned size, uint64_t old)
+{
+    if (result == NULL) {
+        return;
+    }
+
+    if (size == sizeof(uint64_t)) {
+        *(uint64_t *)result = old;
+    } else {
+        *(uint32_t *)result = (uint32_t)old;
+    }
+}
+
+/* Whatever the fast way below does not know to be direct */
+static UCS_F_NOINLINE ucs_status_t
+xshm_rma_atomic_slow(xshm_ep_t *ep, unsigned op, unsigned size, uint64_t value,
+                     uint64_t compare, void *result, uint64_t address,
+                     uct_rkey_t tl_rkey, uct_completion_t *comp)
+{
+    xshm_abi_operands_t operands = {.value = value, .compare = compare};
+    xshm_rkey_t        *rkey     = (xshm_rkey_t *)tl_rkey;
+    ucs_status_t        status;
+    uint64_t            old;
+    void               *ptr;
+
+    if (!xshm_rma_is_aligned(address, size)) {
         return UCS_ERR_INVALID_ADDR;
     }
 
-    return xshm_rma_find(ep, (xshm_rkey_t *)rkey, address, size,
-                         XSHM_RIGHT_ATOMIC, ptr_p);
+    status = xshm_rma_find(ep, rkey, address, size, XSHM_RIGHT_ATOMIC, &ptr);
+    if (status == UCS_INPROGRESS) {
+        return xshm_rma_send_atomic(ep, op, size, &operands, result, address,
+                                    rkey, comp);
+    }
+
+    if (status == UCS_OK) {
+        old = xshm_rma_do_atomic(op, size, ptr, value, compare);
+        xshm_rma_set_result(result, size, old);
+        xshm_rma_count_direct(ep);
+    }
+
+    return status;
 }
 
-static UCS_F_NOINLINE ucs_status_t xshm_rma_atomic_message(
-        xshm_ep_t *ep, ucs_status_t status, unsigned op, unsigned size,
-        uint64_t value, uint64_t compare, void *result, uint64_t address,
-        uct_rkey_t rkey, uct_completion_t *comp)
-{
-    xshm_abi_operands_t operands = {.value = value, .compare = compare};
-
-    return (status == UCS_INPROGRESS) ?
-                   xshm_rma_send_atomic(ep, op, size, &operands, result,
-                                        address, (xshm_rkey_t *)rkey, comp) :
-                   status;
-}
-
+/* Functions that call nobody in the usual case, and so save no registers */
 #define XSHM_RMA_DEFINE_EP_ATOMICS(_bits) \
     ucs_status_t xshm_ep_atomic##_bits##_post(uct_ep_h tl_ep, unsigned opcode, \
                                               uint##_bits##_t value, \
                                               uint64_t        remote_addr, \
                                               uct_rkey_t      rkey) \
     { \
-        xshm_ep_t   *ep = ucs_derived_of(tl_ep, xshm_ep_t); \
-        ucs_status_t status; \
-        void        *ptr; \
+        xshm_ep_t *ep = ucs_derived_of(tl_ep, xshm_ep_t); \
+        void      *ptr; \
 \
-        if (opcode > UCT_ATOMIC_OP_XOR) { \
+        UCT_TL_EP_STAT_ATOMIC(&ep->super); \
+        if (ucs_unlikely(opcode > UCT_ATOMIC_OP_XOR)) { \
             return UCS_ERR_UNSUPPORTED; \
         } \
 \
-        status = xshm_rma_find_atomic(ep, rkey, remote_addr, sizeof(value), \
-                                      &ptr); \
-        if (ucs_unlikely(status != UCS_OK)) { \
-            return xshm_rma_atomic_message(ep, status, opcode, sizeof(value), \
-                                           value, 0, NULL, remote_addr, rkey, \
-                                           NULL); \
+        if (ucs_unlikely(!xshm_rma_is_direct_atomic(ep, rkey, remote_addr, \
+                                                    sizeof(value), &ptr))) { \
+            return xshm_rma_atomic_slow(ep, opcode, sizeof(value), value, 0, \
+                                        NULL, remote_addr, rkey, NULL); \
         } \
 \
-        xshm_rma_atomic##_bits(opcode, ptr, value, 0); \
         xshm_rma_count_direct(ep); \
+        xshm_rma_atomic##_bits(opcode, ptr, value, 0); \
         return UCS_OK; \
     } \
 \
@@ -355,24 +391,22 @@ static UCS_F_NOINLINE ucs_status_t xshm_rma_atomic_message(
             uint##_bits##_t *result, uint64_t remote_addr, uct_rkey_t rkey, \
             uct_completion_t *comp) \
     { \
-        xshm_ep_t   *ep = ucs_derived_of(tl_ep, xshm_ep_t); \
-        ucs_status_t status; \
-        void        *ptr; \
+        xshm_ep_t *ep = ucs_derived_of(tl_ep, xshm_ep_t); \
+        void      *ptr; \
 \
-        if (opcode > UCT_ATOMIC_OP_SWAP) { \
+        UCT_TL_EP_STAT_ATOMIC(&ep->super); \
+        if (ucs_unlikely(opcode > UCT_ATOMIC_OP_SWAP)) { \
             return UCS_ERR_UNSUPPORTED; \
         } \
 \
-        status = xshm_rma_find_atomic(ep, rkey, remote_addr, sizeof(value), \
-                                      &ptr); \
-        if (ucs_unlikely(status != UCS_OK)) { \
-            return xshm_rma_atomic_message(ep, status, opcode, sizeof(value), \
-                                           value, 0, result, remote_addr, \
-                                           rkey, comp); \
+        if (ucs_unlikely(!xshm_rma_is_direct_atomic(ep, rkey, remote_addr, \
+                                                    sizeof(value), &ptr))) { \
+            return xshm_rma_atomic_slow(ep, opcode, sizeof(value), value, 0, \
+                                        result, remote_addr, rkey, comp); \
         } \
 \
-        *result = xshm_rma_atomic##_bits(opcode, ptr, value, 0); \
         xshm_rma_count_direct(ep); \
+        *result = xshm_rma_atomic##_bits(opcode, ptr, value, 0); \
         return UCS_OK; \
     } \
 \
@@ -381,21 +415,20 @@ static UCS_F_NOINLINE ucs_status_t xshm_rma_atomic_message(
             uint64_t remote_addr, uct_rkey_t rkey, uint##_bits##_t *result, \
             uct_completion_t *comp) \
     { \
-        xshm_ep_t   *ep = ucs_derived_of(tl_ep, xshm_ep_t); \
-        ucs_status_t status; \
-        void        *ptr; \
+        xshm_ep_t *ep = ucs_derived_of(tl_ep, xshm_ep_t); \
+        void      *ptr; \
 \
-        status = xshm_rma_find_atomic(ep, rkey, remote_addr, sizeof(swap), \
-                                      &ptr); \
-        if (ucs_unlikely(status != UCS_OK)) { \
-            return xshm_rma_atomic_message(ep, status, XSHM_ATOMIC_CSWAP, \
-                                           sizeof(swap), swap, compare, \
-                                           result, remote_addr, rkey, comp); \
+        UCT_TL_EP_STAT_ATOMIC(&ep->super); \
+        if (ucs_unlikely(!xshm_rma_is_direct_atomic(ep, rkey, remote_addr, \
+                                                    sizeof(swap), &ptr))) { \
+            return xshm_rma_atomic_slow(ep, XSHM_ATOMIC_CSWAP, sizeof(swap), \
+                                        swap, compare, result, remote_addr, \
+                                        rkey, comp); \
         } \
 \
+        xshm_rma_count_direct(ep); \
         *result = \
                 xshm_rma_atomic##_bits(XSHM_ATOMIC_CSWAP, ptr, swap, compare); \
-        xshm_rma_count_direct(ep); \
         return UCS_OK; \
     }
 
