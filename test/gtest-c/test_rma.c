@@ -963,6 +963,62 @@ static void test_rkey_ptr(void **state)
     test_close();
 }
 
+/* What an interface writes when it is closed, of itself only */
+static void test_close_and_read(char *text, size_t max)
+{
+    int     fds[2], saved = dup(STDERR_FILENO);
+    ssize_t length;
+
+    assert_int_equal(pipe(fds), 0);
+    fflush(stderr);
+    assert_int_equal(dup2(fds[1], STDERR_FILENO), STDERR_FILENO);
+    test_close();
+    fflush(stderr);
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    close(saved);
+    close(fds[1]);
+    length = read(fds[0], text, max - 1);
+    close(fds[0]);
+    assert_true(length >= 0);
+    text[length] = '\0';
+}
+
+/* Which way operations have gone is counted, for users */
+static void test_counters(void **state)
+{
+    static char       text[16 * TEST_KIB];
+    test_memory_t     allocated, other;
+    uct_rkey_bundle_t direct, message;
+    uint64_t          word = 1;
+    unsigned          i;
+
+    setenv("UCX_XSHM_STATS", "y", 1);
+    test_open(2);
+    unsetenv("UCX_XSHM_STATS");
+    test_memory_alloc(&allocated, TEST_SIZE);
+    test_memory_reg(&other, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+    test_rkey(&allocated, &direct);
+    test_rkey(&other, &message);
+    for (i = 0; i < 7; ++i) {
+        assert_int_equal(test_put_short(&word, sizeof(word),
+                                        (uintptr_t)allocated.base, direct.rkey),
+                         UCS_OK);
+    }
+    for (i = 0; i < 5; ++i) {
+        assert_int_equal(test_get_bcopy(&word, sizeof(word),
+                                        (uintptr_t)other.base, message.rkey),
+                         UCS_OK);
+    }
+    test_release(&message);
+    test_release(&direct);
+    test_memory_free(&other);
+    test_memory_free(&allocated);
+    test_close_and_read(text, sizeof(text));
+    assert_non_null(strstr(text, " rma_direct=7 rma_message=5 "
+                                 "refused_allocations=0\n"));
+    assert_non_null(strstr(text, " rma_direct=0 rma_message=0 "));
+}
+
 /* With a changed owner, and grantee, since this is the owner's machine */
 static ucs_status_t
 test_unpack_of(const test_memory_t *memory, uint16_t owner, uint16_t granted)
@@ -1600,6 +1656,7 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_stale_key),
             cmocka_unit_test(test_many_refused),
             cmocka_unit_test(test_rkey_ptr),
+            cmocka_unit_test(test_counters),
             cmocka_unit_test(test_hint_of_keys),
             cmocka_unit_test(test_destroy_cancels),
             cmocka_unit_test(test_passive),

@@ -13,6 +13,7 @@
 
 #include "test_util.h"
 
+#include <uct/xshm/platform/complain.h>
 #include <uct/xshm/platform/fdset.h>
 #include <uct/xshm/platform/gntalloc.h>
 #include <uct/xshm/platform/xen/xen_region.h>
@@ -33,6 +34,16 @@
 #define TEST_SECRET    0x5a
 #define TEST_LENGTH    (3 * XSHM_ABI_PAGE_SIZE)
 #define TEST_LIMIT     16384
+
+/* Regions that are allocated in turn, and the pages of each: with those of its
+ * table and its mappers' page they are as many as below */
+#define TEST_NUM_CYCLES   1000
+#define TEST_REGION_PAGES 30
+#define TEST_ALL_PAGES    (TEST_REGION_PAGES + 2)
+
+/* Those that the domain may keep: a quarter of the limit, and what is freed on
+ * its word (docs/security.md). The last region may go beyond. */
+#define TEST_MAX_KEPT (TEST_LIMIT / 4 + TEST_ALL_PAGES)
 
 /* After which pages that may be freed are freed */
 #define TEST_LONG (2 * XSHM_XEN_MEM_POOL_MS)
@@ -720,16 +731,22 @@ static int test_region_is_zero(int fd)
     return is_zero;
 }
 
-static xshm_region_t *test_region_alloc(void)
+static ucs_status_t
+test_region_try_alloc(size_t length, xshm_region_t **region_p)
 {
-    xshm_region_spec_t spec = {.length = TEST_LENGTH,
+    xshm_region_spec_t spec = {.length = length,
                                .rights = XSHM_RIGHT_PUT,
                                .domain = TEST_DOMID,
                                .id     = 1};
-    xshm_region_t     *region;
 
-    assert_int_equal(xshm_xen_region_alloc(&test.xen.super, &spec, &region),
-                     UCS_OK);
+    return xshm_xen_region_alloc(&test.xen.super, &spec, region_p);
+}
+
+static xshm_region_t *test_region_alloc(void)
+{
+    xshm_region_t *region;
+
+    assert_int_equal(test_region_try_alloc(TEST_LENGTH, &region), UCS_OK);
     return region;
 }
 
@@ -803,6 +820,75 @@ static void test_region_that_is_freed_later(void **state)
     assert_false(test_is_open(fd));
 }
 
+/* As who has it mapped would, or who says that it has not */
+static void test_set_mapped(int value)
+{
+    test_set_bytes(test.mappers_fd, test.mappers_index, 1, value);
+}
+
+/* Allocate and free over and over, for a peer that keeps all of it; if it is
+ * one that lies, it says in between that it does not.
+ * @return Regions that were allocated. */
+static unsigned test_region_cycles(int is_liar)
+{
+    size_t         length    = TEST_REGION_PAGES * XSHM_ABI_PAGE_SIZE;
+    unsigned       num_given = 0;
+    xshm_region_t *region;
+    ucs_status_t   status;
+    unsigned       i;
+
+    for (i = 0; i < TEST_NUM_CYCLES; ++i) {
+        status = test_region_try_alloc(length, &region);
+        if (status != UCS_OK) {
+            assert_int_equal(status, UCS_ERR_UNSUPPORTED);
+            continue;
+        }
+
+        ++num_given;
+        test_set_mapped(1);
+        xshm_xen_region_free(region);
+        if (is_liar) {
+            test_set_mapped(0);
+            test_release_after(TEST_LONG);
+            test_set_mapped(1);
+        }
+        test_release_after(TEST_LONG);
+    }
+
+    return num_given;
+}
+
+/* A peer that never unmaps: bounded, said, and counted */
+static void test_regions_never_unmapped(void **state)
+{
+    uint64_t num_refused = xshm_xen_region_num_refused();
+    unsigned num_given, num_lines;
+
+    (void)state;
+
+    xshm_test_log_clear();
+    num_given = test_region_cycles(0);
+    assert_true(num_given * TEST_ALL_PAGES > TEST_LIMIT / 4);
+    assert_true(num_given * TEST_ALL_PAGES <= TEST_MAX_KEPT);
+    assert_int_equal(xshm_xen_region_num_refused() - num_refused,
+                     TEST_NUM_CYCLES - num_given);
+    num_lines = xshm_test_log_count("domain 7 has not unmapped");
+    assert_true((num_lines > 0) && (num_lines <= XSHM_COMPLAIN_BURST));
+}
+
+/* On its word no more is freed than is said */
+static void test_regions_of_a_liar(void **state)
+{
+    unsigned num_given, num_freed;
+
+    (void)state;
+
+    num_given = test_region_cycles(1) * TEST_ALL_PAGES;
+    num_freed = XSHM_XEN_MEM_MAX_UNPROVED;
+    assert_true(num_given > TEST_LIMIT / 4 + num_freed - TEST_ALL_PAGES);
+    assert_true(num_given <= TEST_MAX_KEPT + num_freed);
+}
+
 #define TEST(_func) \
     cmocka_unit_test_setup_teardown(_func, test_setup, test_teardown)
 
@@ -823,7 +909,10 @@ int main(void)
                                        TEST(test_freed_long_after_a_restart),
                                        TEST(test_region_of_one_that_ended),
                                        TEST(test_region_of_one_that_restarted),
-                                       TEST(test_region_that_is_freed_later)};
+                                       TEST(test_region_that_is_freed_later),
+                                       TEST(test_regions_never_unmapped),
+                                       TEST(test_regions_of_a_liar)};
 
+    xshm_test_log_start();
     return cmocka_run_group_tests_name("xen_reuse", tests, NULL, NULL);
 }

@@ -536,6 +536,9 @@ void xshm_ep_set_failed(xshm_ep_t *ep)
     }
 
     ep->status = XSHM_EP_FAILURE;
+    /* Its peer is not among those that are asked for it any more */
+    iface->num_direct += ep->num_direct;
+    ep->num_direct = 0;
     xshm_ep_update_ring(ep);
     ucs_list_add_tail(&iface->failed, &ep->failed);
     xshm_iface_schedule(iface, XSHM_IFACE_WORK_FAILED);

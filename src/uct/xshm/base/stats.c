@@ -7,8 +7,8 @@
 #include "config.h"
 #endif
 
+#include "ep.h"
 #include "iface.h"
-#include "peer.h"
 #include "stats.h"
 #include "../platform/fdset.h"
 
@@ -132,6 +132,37 @@ static void xshm_stats_print_tx(const xshm_iface_t  *iface,
     });
 }
 
+/* Endpoints count for themselves what they do directly */
+static uint64_t xshm_stats_num_direct(const xshm_iface_t *iface)
+{
+    uint64_t     num_direct = iface->num_direct;
+    xshm_peer_t *peer;
+    xshm_ep_t   *ep;
+
+    kh_foreach_value(&iface->peers, peer, {
+        ucs_list_for_each(ep, &peer->eps, list) {
+            num_direct += ep->num_direct;
+}
+});
+
+return num_direct;
+}
+
+static void
+xshm_stats_print_rma(const xshm_iface_t *iface, ucs_string_buffer_t *strb)
+{
+    const xshm_platform_ops_t *ops = xshm_iface_platform(iface)->ops;
+
+    ucs_string_buffer_appendf(strb,
+                              "  memory: rma_direct=%" PRIu64
+                              " rma_message=%" PRIu64
+                              " refused_allocations=%" PRIu64 "\n",
+                              xshm_stats_num_direct(iface), iface->num_messages,
+                              (ops->region_num_refused == NULL) ?
+                                      0 :
+                                      ops->region_num_refused());
+}
+
 void xshm_stats_print(const xshm_iface_t *iface, ucs_string_buffer_t *strb)
 {
     const xshm_events_t *events = &iface->events;
@@ -158,6 +189,7 @@ void xshm_stats_print(const xshm_iface_t *iface, ucs_string_buffer_t *strb)
                               events->num_idle_wakes, events->num_timeouts,
                               iface->num_yields, iface->mailbox->num_refused,
                               iface->num_violations);
+    xshm_stats_print_rma(iface, strb);
 }
 
 /* In one piece: other processes write to the same place */

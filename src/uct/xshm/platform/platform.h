@@ -350,6 +350,10 @@ struct xshm_platform_ops {
 
     /** Tell all peers that a region is freed. NULL: they see it. */
     void (*region_forget)(xshm_platform_t *platform, uint64_t region);
+
+    /** How often memory was not given to a domain, since that keeps too much of
+     *  what was freed. Any thread. NULL: never. */
+    uint64_t (*region_num_refused)(void);
 };
 
 

@@ -578,4 +578,6 @@ const xshm_platform_ops_t xshm_xen_ops = {
         .region_free   = xshm_xen_region_free,
         .region_ask    = xshm_xen_region_ask,
         .region_unmap  = xshm_xen_region_unmap,
+
+        .region_num_refused = xshm_xen_region_num_refused,
 };

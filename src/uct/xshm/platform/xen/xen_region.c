@@ -78,8 +78,9 @@ static struct {
     pthread_mutex_t lock;
     ucs_list_link_t regions;
     ucs_list_link_t debts;
-    int             fd; /* Of tables; -1: not open yet */
-    xshm_xen_t     *xen;
+    int             fd;      /* Of tables; -1: not open yet */
+    uint64_t    num_refused; /* Allocations, of domains that keep too much */
+    xshm_xen_t *xen;
 } xshm_xen_regions = {.lock = PTHREAD_MUTEX_INITIALIZER,
                       .regions =
                               UCS_LIST_INITIALIZER(&xshm_xen_regions.regions,
@@ -94,6 +95,16 @@ void xshm_xen_region_attach(xshm_xen_t *xen)
     pthread_mutex_lock(&xshm_xen_regions.lock);
     xshm_xen_regions.xen = xen;
     pthread_mutex_unlock(&xshm_xen_regions.lock);
+}
+
+uint64_t xshm_xen_region_num_refused(void)
+{
+    uint64_t num_refused;
+
+    pthread_mutex_lock(&xshm_xen_regions.lock);
+    num_refused = xshm_xen_regions.num_refused;
+    pthread_mutex_unlock(&xshm_xen_regions.lock);
+    return num_refused;
 }
 
 /* All pages that a region has been granted with */
@@ -318,6 +329,7 @@ static int xshm_xen_region_may_grant(uint32_t domid)
         return 1;
     }
 
+    ++xshm_xen_regions.num_refused;
     xshm_complain("xshm: domain %u has not unmapped, or may keep, %zu pages of "
                   "memory that was freed: new memory is not granted to it, and "
                   "accessed by message",

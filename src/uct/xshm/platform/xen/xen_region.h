@@ -26,6 +26,9 @@ ucs_status_t xshm_xen_region_alloc(xshm_platform_t          *platform,
 /** See xshm_platform_ops_t::region_free */
 void xshm_xen_region_free(xshm_region_t *region);
 
+/** See xshm_platform_ops_t::region_num_refused */
+uint64_t xshm_xen_region_num_refused(void);
+
 /** Let the service thread of this platform, or NULL, look after what is freed */
 void xshm_xen_region_attach(xshm_xen_t *xen);
 
