@@ -438,6 +438,170 @@ static void test_all_sizes(void **state)
     test_both_ways(test_transfers);
 }
 
+/* All that an operation does and returns, as one */
+typedef ucs_status_t (*test_op_func_t)(uint64_t address, uct_rkey_t rkey);
+
+#define TEST_WORD 8 /* Bytes, of all of these operations */
+
+static const uint64_t test_word = 0x0101010101010101ul;
+
+static ucs_status_t test_op_put_short(uint64_t address, uct_rkey_t rkey)
+{
+    return test_put_short(&test_word, TEST_WORD, address, rkey);
+}
+
+static ucs_status_t test_op_put_bcopy(uint64_t address, uct_rkey_t rkey)
+{
+    return test_put_bcopy(&test_word, TEST_WORD, address, rkey);
+}
+
+static ucs_status_t test_op_put_zcopy(uint64_t address, uct_rkey_t rkey)
+{
+    return test_put_zcopy(&test_word, TEST_WORD, address, rkey);
+}
+
+static ucs_status_t test_op_get_bcopy(uint64_t address, uct_rkey_t rkey)
+{
+    uint64_t word;
+
+    return test_get_bcopy(&word, TEST_WORD, address, rkey);
+}
+
+static ucs_status_t test_op_get_zcopy(uint64_t address, uct_rkey_t rkey)
+{
+    uint64_t word;
+
+    return test_get_zcopy(&word, TEST_WORD, address, rkey);
+}
+
+static ucs_status_t test_op_post(uint64_t address, uct_rkey_t rkey)
+{
+    return test_retry(uct_ep_atomic64_post(test.ep[0][1], UCT_ATOMIC_OP_ADD,
+                                           test_word, address, rkey));
+}
+
+static ucs_status_t test_op_fetch(uint64_t address, uct_rkey_t rkey)
+{
+    test_completion_t completion;
+    uint64_t          word;
+
+    test_completion_init(&completion);
+    return test_finish(test_retry(uct_ep_atomic64_fetch(
+                               test.ep[0][1], UCT_ATOMIC_OP_SWAP, test_word,
+                               &word, address, rkey, &completion.super)),
+                       &completion);
+}
+
+static ucs_status_t test_op_cswap(uint64_t address, uct_rkey_t rkey)
+{
+    test_completion_t completion;
+    uint64_t          word;
+
+    test_completion_init(&completion);
+    return test_finish(test_retry(uct_ep_atomic_cswap64(test.ep[0][1], 0,
+                                                        test_word, address,
+                                                        rkey, &word,
+                                                        &completion.super)),
+                       &completion);
+}
+
+static const struct {
+    unsigned       right;
+    test_op_func_t run;
+} test_ops[] = {{XSHM_RIGHT_PUT, test_op_put_short},
+                {XSHM_RIGHT_PUT, test_op_put_bcopy},
+                {XSHM_RIGHT_PUT, test_op_put_zcopy},
+                {XSHM_RIGHT_GET, test_op_get_bcopy},
+                {XSHM_RIGHT_GET, test_op_get_zcopy},
+                {XSHM_RIGHT_ATOMIC, test_op_post},
+                {XSHM_RIGHT_ATOMIC, test_op_fetch},
+                {XSHM_RIGHT_ATOMIC, test_op_cswap}};
+
+/* The error may come at once, by the completion, or with the flush */
+static ucs_status_t test_op_run(unsigned op, uint64_t address, uct_rkey_t rkey)
+{
+    ucs_status_t status  = test_ops[op].run(address, rkey);
+    ucs_status_t flushed = test_flush(test.ep[0][1]);
+
+    return (status == UCS_OK) ? flushed : status;
+}
+
+static int
+test_memory_is_pattern(const test_memory_t *memory, size_t start, size_t end)
+{
+    for (; start < end; ++start) {
+        if (memory->base[start] != TEST_PATTERN) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* All operations on the middle of the memory, of which that is a registration:
+ * those that the rights allow, at its two ends and beyond */
+static void
+test_refused_by(test_memory_t *memory, unsigned flags, unsigned rights)
+{
+    test_memory_t     part = *memory;
+    size_t            start, end;
+    uct_rkey_bundle_t bundle;
+    uct_rkey_t        rkey;
+    unsigned          op;
+    uint64_t          base;
+
+    start     = ((memory->size / 4) & ~7ul) + (-(uintptr_t)memory->base & 7);
+    part.base = memory->base + start;
+    part.size = (memory->size / 2) & ~7ul;
+    base      = (uintptr_t)part.base;
+    end       = start + part.size;
+    assert_int_equal(uct_md_mem_reg(test.context.md, part.base, part.size,
+                                    flags, &part.memh),
+                     UCS_OK);
+    test_memory_pack(&part);
+    rkey = test_rkey(&part, &bundle);
+    memset(memory->base, TEST_PATTERN, memory->size);
+    for (op = 0; op < XSHM_TEST_ARRAY_SIZE(test_ops); ++op) {
+        assert_int_equal(test_op_run(op, base, rkey),
+                         (rights & test_ops[op].right) ? UCS_OK :
+                                                         UCS_ERR_REJECTED);
+        assert_int_equal(test_op_run(op, base + part.size - TEST_WORD, rkey),
+                         (rights & test_ops[op].right) ? UCS_OK :
+                                                         UCS_ERR_REJECTED);
+        assert_int_equal(test_op_run(op, base - TEST_WORD, rkey),
+                         UCS_ERR_REJECTED);
+        assert_int_equal(test_op_run(op, base + part.size, rkey),
+                         UCS_ERR_REJECTED);
+        assert_int_equal(test_op_run(op, -(uint64_t)TEST_WORD, rkey),
+                         UCS_ERR_REJECTED);
+        if (!(test_ops[op].right & XSHM_RIGHT_ATOMIC)) {
+            assert_int_equal(test_op_run(op, base + part.size - 1, rkey),
+                             UCS_ERR_REJECTED);
+        }
+    }
+    assert_true(test_memory_is_pattern(memory, 0, start));
+    assert_true(test_memory_is_pattern(memory, end, memory->size));
+    if (!(rights & (XSHM_RIGHT_PUT | XSHM_RIGHT_ATOMIC))) {
+        assert_true(test_memory_is_pattern(memory, start, end));
+    }
+    test_release(&bundle);
+    test_memory_dereg(&part);
+}
+
+static void test_refused(test_memory_t *memory)
+{
+    test_refused_by(memory, UCT_MD_MEM_ACCESS_ALL, XSHM_RIGHT_ALL);
+    test_refused_by(memory, UCT_MD_MEM_ACCESS_REMOTE_PUT, XSHM_RIGHT_PUT);
+    test_refused_by(memory, UCT_MD_MEM_ACCESS_REMOTE_GET, XSHM_RIGHT_GET);
+    test_refused_by(memory, UCT_MD_MEM_ACCESS_REMOTE_ATOMIC, XSHM_RIGHT_ATOMIC);
+    test_refused_by(memory, UCT_MD_MEM_ACCESS_LOCAL_READ, 0);
+}
+
+/* What the key does not say, in both ways */
+static void test_all_refused(void **state)
+{
+    test_both_ways(test_refused);
+}
+
 static uint64_t test_expected(unsigned op, uint64_t a, uint64_t b)
 {
     switch (op) {
@@ -1645,6 +1809,7 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_all_sizes),
+            cmocka_unit_test(test_all_refused),
             cmocka_unit_test(test_all_atomics),
             cmocka_unit_test(test_many_in_order),
             cmocka_unit_test(test_pending),

@@ -170,7 +170,7 @@ xshm_iface_query_rma(const xshm_iface_t *iface, uct_iface_attr_t *attr)
             post | UCS_BIT(UCT_ATOMIC_OP_SWAP) | UCS_BIT(UCT_ATOMIC_OP_CSWAP);
 
     attr->cap.put.max_short       = xshm_rma_max_put(iface);
-    attr->cap.put.max_bcopy       = xshm_rma_max_put(iface);
+    attr->cap.put.max_bcopy       = xshm_rma_max_put_bcopy(iface);
     attr->cap.put.max_zcopy       = XSHM_IFACE_MAX_ZCOPY;
     attr->cap.put.max_iov         = XSHM_IFACE_MAX_IOV;
     attr->cap.put.opt_zcopy_align = 1;

@@ -247,6 +247,16 @@ static inline size_t xshm_rma_max_put(const xshm_iface_t *iface)
 {
     return iface->config.seg_size - sizeof(xshm_abi_rma_t);
 }
+
+/** Longest put_bcopy, bytes. Directly, the data is packed where it shall go if
+ *  the longest would have room there, as nobody knows before how long it is;
+ *  else it is copied once more. So the limit is a small one. */
+#define XSHM_RMA_MAX_PUT_BCOPY 8192ul
+
+static inline size_t xshm_rma_max_put_bcopy(const xshm_iface_t *iface)
+{
+    return ucs_min(xshm_rma_max_put(iface), XSHM_RMA_MAX_PUT_BCOPY);
+}
 #define XSHM_RMA_MAX_GET XSHM_ABI_REPLY_SIZE
 
 /** Can any operation be sent now? */

@@ -76,7 +76,8 @@ ucs_status_t xshm_ep_put_short(uct_ep_h tl_ep, const void *buffer,
     return UCS_OK;
 }
 
-/* Without a key nothing can be put but nothing */
+/* How long it is, is known only when it has been packed: so it is checked before
+ * it goes where it shall. Without a key nothing can be put but nothing. */
 static UCS_F_NOINLINE ssize_t
 xshm_ep_put_bcopy_bounce(xshm_ep_t *ep, uct_pack_callback_t pack_cb, void *arg,
                          uint64_t address, xshm_rkey_t *rkey)
@@ -95,7 +96,6 @@ xshm_ep_put_bcopy_slow(xshm_ep_t *ep, uct_pack_callback_t pack_cb, void *arg,
                        uint64_t address, xshm_rkey_t *rkey)
 {
     ucs_status_t status;
-    size_t       length;
     void        *ptr;
 
     if ((uct_rkey_t)rkey == UCT_INVALID_RKEY) {
@@ -107,14 +107,9 @@ xshm_ep_put_bcopy_slow(xshm_ep_t *ep, uct_pack_callback_t pack_cb, void *arg,
         return xshm_rma_send_put_bcopy(ep, pack_cb, arg, address, rkey);
     }
 
-    if (status != UCS_OK) {
-        return status;
-    }
-
-    length = pack_cb(ptr, arg);
-    ucs_assertv(xshm_rkey_covers(rkey, address, length), "length=%zu", length);
-    xshm_rma_count_direct(ep);
-    return length;
+    return (status == UCS_OK) ?
+                   xshm_ep_put_bcopy_bounce(ep, pack_cb, arg, address, rkey) :
+                   (ssize_t)status;
 }
 
 ssize_t xshm_ep_put_bcopy(uct_ep_h tl_ep, uct_pack_callback_t pack_cb,
@@ -123,9 +118,10 @@ ssize_t xshm_ep_put_bcopy(uct_ep_h tl_ep, uct_pack_callback_t pack_cb,
     xshm_ep_t   *ep   = ucs_derived_of(tl_ep, xshm_ep_t);
     xshm_rkey_t *rkey = (xshm_rkey_t *)tl_rkey;
 
-    /* Who packs knows how much there is room for */
+    /* Only where there is room for the longest that can be packed */
     if (ucs_unlikely((tl_rkey == UCT_INVALID_RKEY) ||
-                     !xshm_rma_is_direct(ep, rkey, remote_addr, 0,
+                     !xshm_rma_is_direct(ep, rkey, remote_addr,
+                                         XSHM_RMA_MAX_PUT_BCOPY,
                                          XSHM_RIGHT_PUT))) {
         return xshm_ep_put_bcopy_slow(ep, pack_cb, arg, remote_addr, rkey);
     }

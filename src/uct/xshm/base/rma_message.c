@@ -314,7 +314,7 @@ ssize_t xshm_rma_send_put_bcopy(xshm_ep_t *ep, uct_pack_callback_t pack_cb,
                                 void *arg, uint64_t address,
                                 const xshm_rkey_t *rkey)
 {
-    size_t           max_size = xshm_rma_max_put(ep->peer->iface);
+    size_t           max_size = xshm_rma_max_put_bcopy(ep->peer->iface);
     xshm_rma_sent_t *entry;
     xshm_abi_rma_t  *rma;
     ucs_status_t     status;
