@@ -64,8 +64,7 @@ ucs_status_t xshm_rkey_unpack(uct_component_t *component,
         return UCS_ERR_UNREACHABLE;
     }
 
-    /* Without memory for the view, it goes by message */
-    rkey->view = (rkey->key.region == 0) ? NULL : xshm_view_get(&rkey->key);
+    rkey->view          = NULL;
     rkey->direct_rights = 0;
     rkey->delta         = 0;
     *rkey_p             = (uintptr_t)rkey;
@@ -88,9 +87,9 @@ xshm_rkey_release(uct_component_t *component, uct_rkey_t tl_rkey, void *handle)
 
 /* A peer may lie about where a registration is, but only what it gave is used.
  * @return Zero: the key does not fit what was mapped. */
-static int xshm_rkey_set_direct(xshm_rkey_t *rkey)
+static int xshm_rkey_set_direct(xshm_rkey_t *rkey, const xshm_view_t *view)
 {
-    const xshm_region_info_t *info   = &rkey->view->info;
+    const xshm_region_info_t *info   = &view->info;
     uint64_t                  offset = rkey->key.base - info->base;
 
     if ((offset > info->length) || (rkey->key.length > info->length - offset)) {
@@ -106,12 +105,43 @@ static int xshm_rkey_set_direct(xshm_rkey_t *rkey)
     return 1;
 }
 
+static xshm_view_t *xshm_rkey_view(const xshm_rkey_t *rkey)
+{
+    /* VIEW_SEE: pairs with VIEW_SET */
+    return __atomic_load_n(&rkey->view, __ATOMIC_ACQUIRE);
+}
+
 static int xshm_rkey_is_mapped(xshm_rkey_t *rkey)
 {
+    xshm_view_t *view = xshm_rkey_view(rkey);
+
     return (xshm_rkey_direct_rights(rkey) != 0) ||
-           ((rkey->view != NULL) &&
-            (xshm_view_state(rkey->view) == XSHM_VIEW_MAPPED) &&
-            xshm_rkey_set_direct(rkey));
+           ((view != NULL) && (xshm_view_state(view) == XSHM_VIEW_MAPPED) &&
+            xshm_rkey_set_direct(rkey, view));
+}
+
+/* The first operation decides, of whichever thread. Without memory for the view,
+ * it goes by message, as it does if the key is used for another machine then. */
+static xshm_view_t *xshm_rkey_find_view(xshm_rkey_t *rkey, int domain)
+{
+    xshm_view_t *view  = xshm_rkey_view(rkey);
+    xshm_view_t *other = NULL;
+
+    if (view == NULL) {
+        view = xshm_view_get(&rkey->key, domain);
+        if (view == NULL) {
+            return NULL;
+        }
+
+        /* VIEW_SET: pairs with VIEW_SEE. After what is in it. */
+        if (!__atomic_compare_exchange_n(&rkey->view, &other, view, 0,
+                                         __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            xshm_view_put(view);
+            view = other;
+        }
+    }
+
+    return (view->name.domain == domain) ? view : NULL;
 }
 
 ucs_status_t xshm_rkey_ptr(uct_component_t *component, uct_rkey_t tl_rkey,
@@ -141,7 +171,7 @@ static int xshm_rma_may_map(const xshm_ep_t *ep, const xshm_rkey_t *rkey)
     const xshm_iface_t *iface =
             ucs_derived_of(ep->super.super.iface, xshm_iface_t);
 
-    return (rkey->view != NULL) && !iface->config.is_message_only &&
+    return (rkey->key.region != 0) && !iface->config.is_message_only &&
            (rkey->key.process == ep->peer->addr.process) &&
            (xshm_iface_platform(iface)->ops->region_ask != NULL);
 }
@@ -151,12 +181,19 @@ xshm_rma_find_view(xshm_ep_t *ep, xshm_rkey_t *rkey, unsigned right)
 {
     xshm_platform_t *platform = xshm_iface_platform(
             ucs_derived_of(ep->super.super.iface, xshm_iface_t));
+    const void  *dev_addr = ep->peer->tx->dev_addr;
+    xshm_view_t *view;
 
-    if (xshm_view_state(rkey->view) == XSHM_VIEW_NEW) {
-        xshm_view_ask(rkey->view, platform, ep->peer->tx->dev_addr, &rkey->key);
+    view = xshm_rkey_find_view(rkey, platform->ops->domain(dev_addr));
+    if (view == NULL) {
+        return UCS_INPROGRESS;
     }
 
-    switch (xshm_view_state(rkey->view)) {
+    if (xshm_view_state(view) == XSHM_VIEW_NEW) {
+        xshm_view_ask(view, platform, dev_addr, &rkey->key);
+    }
+
+    switch (xshm_view_state(view)) {
     case XSHM_VIEW_ASKING:
         return UCS_ERR_NO_RESOURCE;
     case XSHM_VIEW_MAPPED:

@@ -26,12 +26,14 @@
  * too (xshm_abi.h).
  */
 
-/** A key that was unpacked. What is mapped does not change any more. */
+/** A key that was unpacked. What is mapped does not change any more. Which region
+ *  that is, is known at the first operation: the key alone does not say for sure
+ *  whose it is. */
 typedef struct xshm_rkey {
     unsigned       direct_rights; /**< What may be done directly: nothing,
                                        until it is mapped */
     ptrdiff_t      delta;         /**< From their addresses to ours */
-    xshm_view_t   *view;          /**< NULL: by message only */
+    xshm_view_t   *view;          /**< NULL: not known, or by message only */
     xshm_abi_key_t key;
 } xshm_rkey_t;
 

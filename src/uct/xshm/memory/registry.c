@@ -409,7 +409,7 @@ void xshm_reg_remove(xshm_reg_t *reg)
         xshm_reg_free_region(region);
     } else if (id != 0) {
         /* This process itself may have a view of it, and keep it */
-        xshm_view_gone(xshm_process_name(), id);
+        xshm_view_gone(xshm_process_name(), id, XSHM_DOMAIN_SAME);
     }
 }
 

@@ -23,7 +23,8 @@ static inline khint_t xshm_view_name_hash(xshm_view_name_t name)
 
 static inline int xshm_view_name_equal(xshm_view_name_t a, xshm_view_name_t b)
 {
-    return (a.process == b.process) && (a.region == b.region);
+    return (a.process == b.process) && (a.region == b.region) &&
+           (a.domain == b.domain);
 }
 
 KHASH_INIT(xshm_views, xshm_view_name_t, xshm_view_t *, 1, xshm_view_name_hash,
@@ -92,9 +93,11 @@ static xshm_view_t *xshm_view_find_or_add(const xshm_view_name_t *name)
     return view;
 }
 
-xshm_view_t *xshm_view_get(const xshm_abi_key_t *key)
+xshm_view_t *xshm_view_get(const xshm_abi_key_t *key, int domain)
 {
-    xshm_view_name_t name = {.process = key->process, .region = key->region};
+    xshm_view_name_t name = {.process = key->process,
+                             .region  = key->region,
+                             .domain  = domain};
     xshm_view_t     *view;
 
     pthread_mutex_lock(&xshm_views.lock);
@@ -204,7 +207,8 @@ void xshm_view_ask(xshm_view_t *view, xshm_platform_t *platform,
 {
     int is_new;
 
-    if (key->process == platform->process) {
+    if ((key->process == platform->process) &&
+        (view->name.domain == XSHM_DOMAIN_SAME)) {
         xshm_view_find_own(view, key);
         return;
     }
@@ -238,8 +242,9 @@ void xshm_view_answered(xshm_region_ask_t *ask, const xshm_region_info_t *info)
     int is_good       = (info != NULL) && (info->region == view->name.region);
     int is_free;
 
-    ucs_debug("xshm: region %016" PRIx64 " of process %016" PRIx64 " %s",
-              view->name.region, view->name.process,
+    ucs_debug("xshm: region %016" PRIx64 " of process %016" PRIx64
+              " in domain %d %s",
+              view->name.region, view->name.process, view->name.domain,
               is_good ? "is mapped: direct access" :
                         "cannot be mapped: access by message");
 
@@ -260,9 +265,11 @@ void xshm_view_answered(xshm_region_ask_t *ask, const xshm_region_info_t *info)
     }
 }
 
-void xshm_view_gone(uint64_t process, uint64_t region)
+void xshm_view_gone(uint64_t process, uint64_t region, int domain)
 {
-    xshm_view_name_t name = {.process = process, .region = region};
+    xshm_view_name_t name = {.process = process,
+                             .region  = region,
+                             .domain  = domain};
     xshm_view_t     *view = NULL;
     khiter_t         iter;
 

@@ -25,10 +25,14 @@ typedef enum {
 } xshm_view_state_t;
 
 
-/** What identifies a region */
+/** What identifies a region. Other machines may know the names, so they count
+ *  only together with where they were heard of: a machine that offers its own
+ *  memory by the names of another one's does not get what is meant for that. */
 typedef struct xshm_view_name {
     uint64_t process;
     uint64_t region;
+    int      domain; /**< Of the owner, by the address of the endpoint, or
+                          XSHM_DOMAIN_SAME */
 } xshm_view_name_t;
 
 
@@ -45,9 +49,9 @@ typedef struct xshm_view {
 } xshm_view_t;
 
 
-/** Get the view that a key is about, and keep it. It may be new.
- *  @return NULL: no memory. */
-xshm_view_t *xshm_view_get(const xshm_abi_key_t *key);
+/** Get the view that a key is about, if its owner is in @a domain, and keep it. It
+ *  may be new. @return NULL: no memory. */
+xshm_view_t *xshm_view_get(const xshm_abi_key_t *key, int domain);
 
 /** Be done with a view */
 void xshm_view_put(xshm_view_t *view);
@@ -69,7 +73,8 @@ int xshm_view_is_asking(void);
 /** An answer (service thread). @a info is NULL if it is no. */
 void xshm_view_answered(xshm_region_ask_t *ask, const xshm_region_info_t *info);
 
-/** The owner of a region has freed it, or is gone (service thread) */
-void xshm_view_gone(uint64_t process, uint64_t region);
+/** The owner of a region, in @a domain, has freed it, or is gone (service
+ *  thread) */
+void xshm_view_gone(uint64_t process, uint64_t region, int domain);
 
 #endif

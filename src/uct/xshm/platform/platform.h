@@ -182,8 +182,9 @@ typedef struct xshm_platform_sink {
     void (*region_answered)(xshm_region_ask_t        *ask,
                             const xshm_region_info_t *info);
 
-    /** A region that was mapped has been freed by its owner */
-    void (*region_gone)(uint64_t process, uint64_t region);
+    /** A region that was mapped has been freed by its owner, in this domain or
+     *  XSHM_DOMAIN_SAME */
+    void (*region_gone)(uint64_t process, uint64_t region, int domain);
 } xshm_platform_sink_t;
 
 

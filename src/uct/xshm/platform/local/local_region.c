@@ -313,7 +313,8 @@ void xshm_local_region_handle_msg(xshm_local_link_t      *link,
         xshm_local_handle_no_region(link, msg);
         break;
     default:
-        link->local->super.sink->region_gone(link->process, msg->region);
+        link->local->super.sink->region_gone(link->process, msg->region,
+                                             XSHM_DOMAIN_SAME);
         break;
     }
 }
@@ -346,6 +347,6 @@ void xshm_local_region_link_down(xshm_local_link_t *link)
         view = ucs_list_extract_head(&link->views, xshm_local_view_t, list);
         view->link = NULL;
         ucs_list_head_init(&view->list);
-        sink->region_gone(view->process, view->region);
+        sink->region_gone(view->process, view->region, XSHM_DOMAIN_SAME);
     }
 }

@@ -259,7 +259,8 @@ static void xshm_xen_view_report(xshm_xen_view_t *view)
 {
     if (!view->is_gone) {
         view->is_gone = 1;
-        view->xen->super.sink->region_gone(view->process, view->region);
+        view->xen->super.sink->region_gone(view->process, view->region,
+                                           (int)view->domain->domid);
     }
 }
 
