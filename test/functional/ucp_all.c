@@ -784,6 +784,116 @@ static void all_test_atomic(all_t *all)
     all_atomics(all, sizeof(uint32_t), 1);
 }
 
+static ucs_status_t all_flush_status(all_t *all)
+{
+    ucp_request_param_t param = {0};
+
+    return all_wait_status(all, ucp_ep_flush_nbx(all->ep, &param));
+}
+
+static ucs_status_t all_worker_flush_status(all_t *all)
+{
+    ucp_request_param_t param = {0};
+
+    return all_wait_status(all, ucp_worker_flush_nbx(all->worker, &param));
+}
+
+static ucs_status_t
+all_try_put(all_t *all, const all_memory_t *memory, size_t size)
+{
+    ucp_request_param_t param  = {0};
+    char               *buffer = all_alloc(size);
+    ucs_status_t        status, flushed;
+
+    memset(buffer, 0, size);
+    status  = all_wait_status(all,
+                              ucp_put_nbx(all->ep, buffer, size, memory->remote,
+                                          memory->rkey, &param));
+    flushed = all_flush_status(all);
+    free(buffer);
+    return (status == UCS_OK) ? flushed : status;
+}
+
+static ucs_status_t
+all_try_get(all_t *all, const all_memory_t *memory, size_t size)
+{
+    ucp_request_param_t param  = {0};
+    char               *buffer = all_alloc(size);
+    ucs_status_t        status;
+
+    status = all_wait_status(all,
+                             ucp_get_nbx(all->ep, buffer, size, memory->remote,
+                                         memory->rkey, &param));
+    free(buffer);
+    return status;
+}
+
+static ucs_status_t
+all_try_atomic(all_t *all, const all_memory_t *memory, int fetch)
+{
+    uint64_t            operand = 1;
+    uint64_t            reply   = 0;
+    ucp_request_param_t param   = {.op_attr_mask = UCP_OP_ATTR_FIELD_DATATYPE,
+                                   .datatype =
+                                           ucp_dt_make_contig(sizeof(operand))};
+    ucs_status_t        status, flushed;
+
+    if (fetch) {
+        param.op_attr_mask |= UCP_OP_ATTR_FIELD_REPLY_BUFFER;
+        param.reply_buffer = &reply;
+    }
+    status  = all_wait_status(all, ucp_atomic_op_nbx(all->ep, UCP_ATOMIC_OP_ADD,
+                                                     &operand, 1, memory->remote,
+                                                     memory->rkey, &param));
+    flushed = all_flush_status(all);
+    return (status == UCS_OK) ? flushed : status;
+}
+
+/* Of memory that the other process has unmapped before it was ever accessed:
+ * each operation ends with an error, and the process goes on */
+static void all_refused(all_t *all, int allocate)
+{
+    static const size_t sizes[] = {8, 1000, 20000, ALL_MAX_SIZE};
+    all_memory_t        memory;
+    ucs_status_t        status;
+    size_t              i;
+
+    all_memory_open(all, &memory, ALL_MAX_SIZE, allocate);
+    all_barrier(all);
+    ucp_mem_unmap(all->context, memory.memh);
+    all_barrier(all);
+    for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); ++i) {
+        ALL_CHECK(all_try_put(all, &memory, sizes[i]) != UCS_OK,
+                  "a put of %zu bytes was not refused", sizes[i]);
+        ALL_CHECK(all_try_get(all, &memory, sizes[i]) != UCS_OK,
+                  "a get of %zu bytes was not refused", sizes[i]);
+    }
+    for (i = 0; i < 2; ++i) {
+        ALL_CHECK(all_try_atomic(all, &memory, i) != UCS_OK,
+                  "an atomic operation was not refused");
+    }
+    /* All is done, so UCP asks the interface at once, and passes on what it
+     * says: of short puts and posted atomics */
+    status = all_worker_flush_status(all);
+    ALL_CHECK(status != UCS_OK, "a flush of the worker tells no error");
+    status = all_worker_flush_status(all);
+    ALL_CHECK(status == UCS_OK, "a flush of the worker: %s",
+              ucs_status_string(status));
+    all_barrier(all);
+    ucp_rkey_destroy(memory.rkey);
+    if (!allocate) {
+        free(memory.base);
+    }
+}
+
+static void all_test_refused(all_t *all)
+{
+    all_refused(all, 0);
+    all_refused(all, 1);
+    /* What is mapped is accessed as before */
+    all_rma(all, 1);
+}
+
 /* More endpoints between the same two workers, used in turn */
 static void all_test_endpoints(all_t *all)
 {
@@ -1279,6 +1389,8 @@ static const all_test_t all_tests[] = {
         {"rma", 2, UCP_FEATURE_RMA, all_test_rma},
         {"atomic", 2, UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64,
          all_test_atomic},
+        {"refused", 2, UCP_FEATURE_RMA | UCP_FEATURE_AMO32 | UCP_FEATURE_AMO64,
+         all_test_refused},
         {"endpoints", 2, UCP_FEATURE_TAG, all_test_endpoints},
         {"self", 2, UCP_FEATURE_TAG, all_test_self},
         {"workers", 2, UCP_FEATURE_TAG, all_test_workers},

@@ -1092,6 +1092,53 @@ static void test_many_refused(void **state)
     test_close();
 }
 
+static ucs_status_t test_flush_all(void)
+{
+    ucs_status_t status;
+
+    test_wait_for((status = uct_iface_flush(test.iface[0].iface, 0, NULL)) !=
+                  UCS_INPROGRESS);
+    return status;
+}
+
+/* What has no completion, and is refused, is told by a flush of the endpoint, and
+ * by one of all; by each once, whichever comes first */
+static void test_refused_flush(void **state)
+{
+    test_memory_t     memory;
+    uct_rkey_bundle_t bundle;
+    unsigned          i;
+
+    test_open(2);
+    test_memory_reg(&memory, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+    test_rkey(&memory, &bundle);
+    test_memory_dereg(&memory);
+    for (i = 0; i < 4; ++i) {
+        assert_int_equal((i < 2) ? test_op_put_short((uintptr_t)memory.base,
+                                                     bundle.rkey) :
+                                   test_op_post((uintptr_t)memory.base & ~7ul,
+                                                bundle.rkey),
+                         UCS_OK);
+        if (i % 2) {
+            assert_int_equal(test_flush(test.ep[0][1]), UCS_ERR_REJECTED);
+            assert_int_equal(test_flush_all(), UCS_ERR_REJECTED);
+        } else {
+            assert_int_equal(test_flush_all(), UCS_ERR_REJECTED);
+            assert_int_equal(test_flush(test.ep[0][1]), UCS_ERR_REJECTED);
+        }
+        assert_int_equal(test_flush_all(), UCS_OK);
+        assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
+    }
+
+    /* A completion tells it, and nobody else */
+    assert_int_equal(test_op_put_zcopy((uintptr_t)memory.base, bundle.rkey),
+                     UCS_ERR_REJECTED);
+    assert_int_equal(test_flush_all(), UCS_OK);
+    test_release(&bundle);
+    free(memory.base - TEST_GUARD);
+    test_close();
+}
+
 /* A pointer exists only where something is mapped */
 static void test_rkey_ptr(void **state)
 {
@@ -1820,6 +1867,7 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_rights),
             cmocka_unit_test(test_stale_key),
             cmocka_unit_test(test_many_refused),
+            cmocka_unit_test(test_refused_flush),
             cmocka_unit_test(test_rkey_ptr),
             cmocka_unit_test(test_counters),
             cmocka_unit_test(test_hint_of_keys),

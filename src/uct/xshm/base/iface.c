@@ -289,6 +289,7 @@ static ucs_status_t
 xshm_iface_flush(uct_iface_h tl_iface, unsigned flags, uct_completion_t *comp)
 {
     xshm_iface_t *iface = ucs_derived_of(tl_iface, xshm_iface_t);
+    ucs_status_t  status;
     xshm_peer_t  *peer;
 
     if (comp != NULL) {
@@ -310,7 +311,11 @@ xshm_iface_flush(uct_iface_h tl_iface, unsigned flags, uct_completion_t *comp)
         }
     });
 
-    return UCS_OK;
+    /* As in xshm_ep_flush() */
+    ucs_memory_cpu_store_fence();
+    status            = iface->rma_status;
+    iface->rma_status = UCS_OK;
+    return status;
 }
 
 static ucs_status_t xshm_iface_fence(uct_iface_h tl_iface, unsigned flags)
@@ -967,6 +972,7 @@ static void xshm_iface_init_state(xshm_iface_t *iface)
     iface->is_alone        = 0;
     iface->num_direct      = 0;
     iface->num_messages    = 0;
+    iface->rma_status      = UCS_OK;
     iface->release_desc.cb = xshm_iface_release_desc;
     xshm_pollset_init(&iface->pollset);
     kh_init_inplace(xshm_peers, &iface->peers);

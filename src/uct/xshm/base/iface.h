@@ -98,6 +98,8 @@ typedef struct xshm_iface {
     int             is_alone;       /**< The last address given is nobody's */
     uint64_t        num_direct;     /**< Put, get and atomics: directly */
     uint64_t        num_messages;   /**< The same by message, in records */
+    ucs_status_t    rma_status;     /**< That a target has refused what has no
+                                         completion, for the next flush of all */
 
     struct {
         size_t   ring_size;       /**< Bytes */

@@ -384,14 +384,30 @@ ucs_status_t xshm_rma_send_atomic(xshm_ep_t *ep, unsigned op, unsigned size,
     return (result == NULL) ? UCS_OK : UCS_INPROGRESS;
 }
 
+/* That of the endpoint, and that of the interface, as each user asks one of them:
+ * UCP asks both, and forgets what endpoints say when it flushes all. What has
+ * failed with its endpoint is told by that. */
+static void xshm_rma_keep_error(xshm_ep_t *ep, ucs_status_t status)
+{
+    xshm_iface_t *iface = ep->peer->iface;
+
+    if (ep->rma_status == UCS_OK) {
+        ep->rma_status = status;
+    }
+
+    if ((status == UCS_ERR_REJECTED) && (iface->rma_status == UCS_OK)) {
+        iface->rma_status = status;
+    }
+}
+
 /* An error that no completion tells, tells the next flush */
 static void
 xshm_rma_complete(xshm_ep_t *ep, uct_completion_t *comp, ucs_status_t status)
 {
     if (comp != NULL) {
         uct_invoke_completion(comp, status);
-    } else if ((status != UCS_OK) && (ep->rma_status == UCS_OK)) {
-        ep->rma_status = status;
+    } else if (status != UCS_OK) {
+        xshm_rma_keep_error(ep, status);
     }
 }
 
