@@ -200,6 +200,33 @@ static void test_find(void **state)
     test_cleanup(&channels);
 }
 
+/* What was received stays so, whichever channels are hot, cold or gone */
+static void test_received(void **state)
+{
+    test_channels_t channels;
+    unsigned        i;
+
+    test_init(&channels);
+    test_add_all(&channels);
+    assert_int_equal(xshm_pollset_received(&channels.set), 0);
+    for (i = 0; i < TEST_NUM_CHANNELS; ++i) {
+        channels.rx[i].received += i;
+    }
+    for (i = 0; i < TEST_NUM_CHANNELS; ++i) {
+        assert_int_equal(xshm_pollset_received(&channels.set),
+                         TEST_NUM_CHANNELS * (TEST_NUM_CHANNELS - 1) / 2);
+        test_set_message(&channels, i, (i % 3) == 0);
+        if ((i % 2) == 0) {
+            xshm_pollset_cool(&channels.set);
+        } else if ((i % 5) == 0) {
+            xshm_pollset_remove(&channels.set, &channels.rx[i - 1]);
+        } else {
+            xshm_pollset_heat_all(&channels.set);
+        }
+    }
+    test_cleanup(&channels);
+}
+
 static void test_random_step(test_channels_t *channels)
 {
     unsigned index =
@@ -259,6 +286,7 @@ int main(void)
             cmocka_unit_test(test_cool),
             cmocka_unit_test(test_each_gets_its_turn),
             cmocka_unit_test(test_find),
+            cmocka_unit_test(test_received),
             cmocka_unit_test(test_random)};
 
     return cmocka_run_group_tests_name("pollset", tests, NULL, NULL);

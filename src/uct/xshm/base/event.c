@@ -339,19 +339,6 @@ static int xshm_event_rma_waits(xshm_iface_t *iface, unsigned *num_unacked)
     return 1;
 }
 
-/* Messages of those channels that may have had some since the last time */
-static uint64_t xshm_event_count_received(const xshm_iface_t *iface)
-{
-    uint64_t count = 0;
-    unsigned i;
-
-    for (i = 0; i < iface->pollset.num_hot; ++i) {
-        count += iface->pollset.hot[i]->received;
-    }
-
-    return count;
-}
-
 /*
  * Has UCX switched off the progress of this interface, until it wakes? UCP does
  * so where it has no endpoints, and when arming says BUSY then, UCP 1.13 lets
@@ -368,7 +355,7 @@ static int xshm_event_is_parked(const xshm_iface_t *iface)
 static int xshm_event_must_spin(xshm_iface_t *iface)
 {
     xshm_events_t *events   = &iface->events;
-    uint64_t       received = xshm_event_count_received(iface);
+    uint64_t       received = xshm_pollset_received(&iface->pollset);
     ucs_time_t     now;
 
     if ((events->spin == 0) || xshm_event_is_parked(iface)) {

@@ -57,6 +57,20 @@ err:
     return UCS_ERR_NO_MEMORY;
 }
 
+/* Only messages of hot channels have to be counted where they come in */
+static void xshm_pollset_make_hot(xshm_pollset_t *set, xshm_rx_t *rx)
+{
+    set->received_away -= rx->received;
+    set->hot[set->num_hot++] = rx;
+}
+
+/* The last one takes its place */
+static void xshm_pollset_remove_hot(xshm_pollset_t *set, unsigned index)
+{
+    set->received_away += set->hot[index]->received;
+    set->hot[index] = set->hot[--set->num_hot];
+}
+
 ucs_status_t xshm_pollset_add(xshm_pollset_t *set, xshm_rx_t *rx)
 {
     ucs_status_t status;
@@ -68,7 +82,7 @@ ucs_status_t xshm_pollset_add(xshm_pollset_t *set, xshm_rx_t *rx)
         }
     }
 
-    set->hot[set->num_hot++] = rx;
+    xshm_pollset_make_hot(set, rx);
     return UCS_OK;
 }
 
@@ -87,7 +101,7 @@ void xshm_pollset_remove(xshm_pollset_t *set, xshm_rx_t *rx)
 
     for (i = 0; i < set->num_hot; ++i) {
         if (set->hot[i] == rx) {
-            set->hot[i] = set->hot[--set->num_hot];
+            xshm_pollset_remove_hot(set, i);
             return;
         }
     }
@@ -98,6 +112,18 @@ void xshm_pollset_remove(xshm_pollset_t *set, xshm_rx_t *rx)
             return;
         }
     }
+}
+
+uint64_t xshm_pollset_received(const xshm_pollset_t *set)
+{
+    uint64_t count = set->received_away;
+    unsigned i;
+
+    for (i = 0; i < set->num_hot; ++i) {
+        count += set->hot[i]->received;
+    }
+
+    return count;
 }
 
 xshm_rx_t *xshm_pollset_any(const xshm_pollset_t *set)
@@ -134,10 +160,10 @@ static void xshm_pollset_make_cold(xshm_pollset_t *set, unsigned hot_index)
     xshm_cold_rx_t *cold = &set->cold[set->num_cold++];
     xshm_rx_t      *rx   = set->hot[hot_index];
 
-    cold->rx            = rx;
-    cold->pos           = rx->ring.pos;
-    cold->lap           = rx->ring.lap;
-    set->hot[hot_index] = set->hot[--set->num_hot];
+    cold->rx  = rx;
+    cold->pos = rx->ring.pos;
+    cold->lap = rx->ring.lap;
+    xshm_pollset_remove_hot(set, hot_index);
 }
 
 void xshm_pollset_cool(xshm_pollset_t *set)
@@ -162,7 +188,7 @@ xshm_rx_t *xshm_pollset_heat(xshm_pollset_t *set, unsigned index)
     xshm_rx_t *rx = set->cold[index].rx;
 
     xshm_pollset_remove_cold(set, index);
-    set->hot[set->num_hot++] = rx;
+    xshm_pollset_make_hot(set, rx);
     return rx;
 }
 

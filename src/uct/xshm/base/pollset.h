@@ -34,7 +34,9 @@ typedef struct xshm_pollset {
     unsigned    next_cold; /**< Whose turn it is; less than num_cold, or 0 */
     unsigned    countdown; /**< Turns until cooling */
     xshm_cold_rx_t *cold;
-    unsigned        capacity; /**< Of both arrays */
+    unsigned        capacity;      /**< Of both arrays */
+    uint64_t        received_away; /**< Messages of channels that are not hot:
+                                        cold, or gone */
 } xshm_pollset_t;
 
 
@@ -58,6 +60,10 @@ static inline unsigned xshm_pollset_size(const xshm_pollset_t *set)
 {
     return set->num_hot + set->num_cold;
 }
+
+/** Messages of all channels, also of those that are gone: what is a message does
+ *  not depend on which channels are hot */
+uint64_t xshm_pollset_received(const xshm_pollset_t *set);
 
 /** A channel: first the hot ones, then the cold ones */
 static inline xshm_rx_t *
