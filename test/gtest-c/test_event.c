@@ -16,12 +16,15 @@
 
 #include <dlfcn.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 
 #define TEST_AM_ID     3
 #define TEST_WAIT_MSEC 60000
 #define TEST_MAX_BUSY  1000000 /* More than arming may ever say BUSY */
+#define TEST_MAX_LINES 100     /* Of the log, about one thing */
 #define TEST_NUM_PEERS 40
 #define TEST_NUM_POLLS 2000000
 #define TEST_STATS     "xshm_stats"
@@ -222,18 +225,163 @@ static void test_wakes_for_room(void **state)
     test_close();
 }
 
-/* A peer that never stops: arming succeeds after all, and the descriptor is
- * readable */
-static void test_flood(void **state)
+/* Arm, again and again, with @a prepare before each time, until it succeeds */
+static void test_arm_bounded(void (*prepare)(void))
 {
     unsigned i;
 
-    test_open_and_meet();
-    test_send();
+    prepare();
     for (i = 0; test_try_arm(1) == UCS_ERR_BUSY; ++i) {
         assert_true(i < TEST_MAX_BUSY);
+        prepare();
     }
+}
+
+/* Sends as fast as it can */
+static void *test_flood_sender(void *arg)
+{
+    const int *is_over = arg;
+
+    while (!__atomic_load_n(is_over, __ATOMIC_ACQUIRE)) {
+        if (test_try_send() != UCS_OK) {
+            test_progress(0);
+        }
+    }
+    return NULL;
+}
+
+static void test_receive_some(void)
+{
+    double   end    = utest_now() + XSHM_TEST_DEADLINE;
+    unsigned before = test.received;
+
+    while (test.received == before) {
+        assert_true(utest_now() < end);
+        test_progress(1);
+    }
+}
+
+/* A peer that never stops, although progress takes what comes: arming succeeds
+ * after all, and the descriptor is readable */
+static void test_flood_with(const char *spin)
+{
+    int       is_over = 0;
+    pthread_t thread;
+
+    setenv("UCX_XSHM_SPIN", spin, 1);
+    test_open_and_meet();
+    unsetenv("UCX_XSHM_SPIN");
+    assert_int_equal(pthread_create(&thread, NULL, test_flood_sender, &is_over),
+                     0);
+    test_arm_bounded(test_receive_some);
+    assert_true(test_is_readable(1, TEST_WAIT_MSEC));
+    __atomic_store_n(&is_over, 1, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    test_receive_all();
+    test_close();
+}
+
+static void test_flood(void **state)
+{
+    test_flood_with("0");
+}
+
+static void test_flood_of_who_spins(void **state)
+{
+    test_flood_with("20us");
+}
+
+static void test_nothing(void)
+{
+}
+
+/* The message is not taken */
+static void test_unread(void **state)
+{
+    setenv("UCX_XSHM_SPIN", "0", 1);
+    test_open_and_meet();
+    unsetenv("UCX_XSHM_SPIN");
+    test_send();
+    test_arm_bounded(test_nothing);
     assert_true(test_is_readable(1, 0));
+    test_receive_all();
+    test_close();
+}
+
+static void test_spin_is_bounded(void **state)
+{
+    setenv("UCX_XSHM_SPIN", "1000s", 1);
+    test_open();
+    unsetenv("UCX_XSHM_SPIN");
+    test_send();
+    test_receive_all();
+    test_arm_bounded(test_nothing);
+    assert_true(test_is_readable(1, 0));
+    test_progress(1);
+    assert_false(test_is_readable(1, 0));
+    test_close();
+}
+
+static struct rlimit test_file_limit;
+
+/* Also after a test that failed */
+static void test_allow_files(void)
+{
+    xshm_test_check(setrlimit(RLIMIT_NOFILE, &test_file_limit) == 0);
+}
+
+/* No file can be opened */
+static void test_forbid_files(void)
+{
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = test_file_limit.rlim_max};
+
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+}
+
+/* Arming succeeds, and whoever gets the descriptor later finds it readable */
+static void test_no_descriptor(void **state)
+{
+    utest_iface_t first;
+
+    test_open();
+    first = test.iface[1];
+    utest_iface_open(&test.iface[1], &test.context[1], NULL, NULL);
+    uct_iface_progress_enable(test.iface[1].iface,
+                              UCT_PROGRESS_SEND | UCT_PROGRESS_RECV);
+    test_forbid_files();
+    test_arm_bounded(test_nothing);
+    test_allow_files();
+    assert_in_range(xshm_test_log_count("too many open files"), 1,
+                    TEST_MAX_LINES);
+
+    assert_int_equal(uct_iface_event_fd_get(test.iface[1].iface, &test.fd[1]),
+                     UCS_OK);
+    assert_true(test_is_readable(1, 0));
+    test_progress(1);
+    assert_false(test_is_readable(1, 0));
+    assert_int_equal(test_try_arm(1), UCS_OK);
+    assert_false(test_is_readable(1, 0));
+    utest_iface_close(&test.iface[1]);
+    test.iface[1] = first;
+    test_close();
+}
+
+/* There is nothing by which peers could wake it */
+static void test_no_wake(void **state)
+{
+    test_open();
+    test_send();
+    test_receive_all();
+    test_forbid_files();
+    test_arm_bounded(test_nothing);
+    test_allow_files();
+    assert_in_range(xshm_test_log_count("too many open files"), 1,
+                    TEST_MAX_LINES);
+    assert_true(test_is_readable(1, 0));
+    test_arm(1);
+    assert_false(test_is_readable(1, 0));
+    test_send();
+    assert_true(test_is_readable(1, TEST_WAIT_MSEC));
     test_receive_all();
     test_close();
 }
@@ -399,6 +547,11 @@ int main(void)
             cmocka_unit_test(test_parked_is_never_busy),
             cmocka_unit_test(test_wakes_for_room),
             cmocka_unit_test(test_flood),
+            cmocka_unit_test(test_flood_of_who_spins),
+            cmocka_unit_test(test_unread),
+            cmocka_unit_test(test_spin_is_bounded),
+            cmocka_unit_test(test_no_descriptor),
+            cmocka_unit_test(test_no_wake),
             cmocka_unit_test(test_progress_withdraws),
             cmocka_unit_test(test_polls_and_sleeps),
             cmocka_unit_test(test_cold_channel_wakes),
@@ -412,6 +565,9 @@ int main(void)
                    dlerror());
     }
 
+    xshm_test_check(getrlimit(RLIMIT_NOFILE, &test_file_limit) == 0);
+    xshm_test_reset = test_allow_files;
+    xshm_test_log_start();
     return xshm_test_run_on_devices("event", tests,
                                     XSHM_TEST_ARRAY_SIZE(tests));
 }

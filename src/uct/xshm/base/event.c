@@ -11,6 +11,7 @@
 #include "iface.h"
 #include "peer.h"
 #include "rma.h"
+#include "../platform/complain.h"
 #include "../platform/fdset.h"
 
 #include <ucs/debug/log.h>
@@ -38,8 +39,9 @@
 #define XSHM_EVENT_TIMER_MIN_NS 1000000l
 #define XSHM_EVENT_TIMER_MAX_NS 64000000l
 
-/* After so many BUSY in a row, arming succeeds, with a readable descriptor: a
- * peer that never stops sending must not keep us from that */
+/* After so many BUSY in a row, for whatever reason, arming succeeds, with a
+ * readable descriptor: a peer that never stops sending must not keep us from
+ * that, nor a limit on open files */
 #define XSHM_EVENT_MAX_BUSY 100000u
 
 /* After so many turns of the pollset (XSHM_POLLSET_COOL_TURNS calls of progress
@@ -74,7 +76,7 @@ static ucs_status_t xshm_event_watch(xshm_events_t *events, int fd)
     struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
 
     if (epoll_ctl(events->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
-        ucs_error("xshm: cannot poll descriptor %d: %m", fd);
+        xshm_complain("xshm: cannot poll descriptor %d: %m", fd);
         return UCS_ERR_IO_ERROR;
     }
 
@@ -95,8 +97,8 @@ static ucs_status_t xshm_event_open(xshm_iface_t *iface)
 
     events->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (events->epoll_fd < 0) {
-        ucs_error("xshm: cannot open a descriptor for events: %m. If there are "
-                  "too many open files, raise ulimit -n");
+        xshm_complain("xshm: cannot open a descriptor for events: %m. If there "
+                      "are too many open files, raise ulimit -n");
         return UCS_ERR_IO_ERROR;
     }
 
@@ -107,6 +109,16 @@ static ucs_status_t xshm_event_open(xshm_iface_t *iface)
         events->epoll_fd = -1;
     }
     return status;
+}
+
+/* Arming has succeeded before there was a descriptor: it is to be readable */
+static void xshm_event_pay_signal(xshm_iface_t *iface)
+{
+    if (iface->events.owes_signal && (iface->events.epoll_fd >= 0)) {
+        iface->events.owes_signal = 0;
+        xshm_iface_schedule(iface, XSHM_IFACE_WORK_ARMED);
+        xshm_mailbox_signal(iface->mailbox);
+    }
 }
 
 ucs_status_t xshm_event_fd_get(uct_iface_h tl_iface, int *fd_p)
@@ -120,6 +132,7 @@ ucs_status_t xshm_event_fd_get(uct_iface_h tl_iface, int *fd_p)
 
     if (iface->events.epoll_fd < 0) {
         status = xshm_event_open(iface);
+        xshm_event_pay_signal(iface);
     }
 
     *fd_p = iface->events.epoll_fd;
@@ -169,7 +182,7 @@ static ucs_status_t xshm_event_set_timer(xshm_events_t *events, long ns)
     struct itimerspec time = {.it_value = {.tv_nsec = ns}};
 
     if (timerfd_settime(events->timer_fd, 0, &time, NULL) != 0) {
-        ucs_error("xshm: cannot set a timer: %m");
+        xshm_complain("xshm: cannot set a timer: %m");
         return UCS_ERR_IO_ERROR;
     }
 
@@ -182,13 +195,19 @@ static ucs_status_t xshm_event_open_timer(xshm_events_t *events)
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 
     if (fd < 0) {
-        ucs_error("xshm: cannot open a timer: %m. If there are too many open "
-                  "files, raise ulimit -n");
+        xshm_complain("xshm: cannot open a timer: %m. If there are too many "
+                      "open files, raise ulimit -n");
         return UCS_ERR_IO_ERROR;
     }
 
-    events->timer_fd = xshm_fdset_add(fd);
-    return xshm_event_watch(events, fd);
+    xshm_fdset_add(fd);
+    if (xshm_event_watch(events, fd) != UCS_OK) {
+        xshm_fdset_close(fd);
+        return UCS_ERR_IO_ERROR;
+    }
+
+    events->timer_fd = fd;
+    return UCS_OK;
 }
 
 /* Sleep for a bounded time: longer each time that peers have still not
@@ -419,7 +438,8 @@ static int xshm_event_try_arm(xshm_iface_t *iface)
            xshm_event_may_sleep(iface, num_unacked);
 }
 
-/* There is, or may be, something to do */
+/* There is, or may be, something to do. Progress makes the descriptor not readable
+ * again. One that nobody has yet will be readable when it is opened. */
 static ucs_status_t xshm_event_busy(xshm_iface_t *iface)
 {
     if (!xshm_event_is_parked(iface) &&
@@ -428,34 +448,39 @@ static ucs_status_t xshm_event_busy(xshm_iface_t *iface)
     }
 
     iface->events.num_busy = 0;
-    xshm_mailbox_signal(iface->mailbox);
+    if (iface->events.epoll_fd < 0) {
+        iface->events.owes_signal = 1;
+    } else {
+        xshm_iface_schedule(iface, XSHM_IFACE_WORK_ARMED);
+        xshm_mailbox_signal(iface->mailbox);
+    }
     return UCS_OK;
+}
+
+/* Is there somebody that may have to wake us? */
+static int xshm_event_needs_wake(xshm_iface_t *iface)
+{
+    return (xshm_pollset_size(&iface->pollset) > 0) ||
+           !ucs_list_is_empty(&iface->blocked) ||
+           !ucs_list_is_empty(&iface->rma_active);
+}
+
+/* Is all open by which this interface can be woken? */
+static int xshm_event_can_wake(xshm_iface_t *iface)
+{
+    int fd;
+
+    return ((iface->events.epoll_fd >= 0) ||
+            (xshm_event_fd_get(&iface->super.super, &fd) == UCS_OK)) &&
+           (!xshm_event_needs_wake(iface) || xshm_event_open_wake(iface));
 }
 
 ucs_status_t xshm_event_arm(uct_iface_h tl_iface, unsigned events)
 {
     xshm_iface_t *iface = ucs_derived_of(tl_iface, xshm_iface_t);
-    int           fd;
 
-    /* Without a descriptor it could not be woken */
-    if ((iface->events.epoll_fd < 0) &&
-        (xshm_event_fd_get(tl_iface, &fd) != UCS_OK)) {
-        return UCS_ERR_BUSY;
-    }
-
-    if (xshm_event_must_spin(iface)) {
-        return UCS_ERR_BUSY;
-    }
-
-    if ((xshm_pollset_size(&iface->pollset) > 0) ||
-        !ucs_list_is_empty(&iface->blocked) ||
-        !ucs_list_is_empty(&iface->rma_active)) {
-        if (!xshm_event_open_wake(iface)) {
-            return xshm_event_busy(iface);
-        }
-    }
-
-    if (!xshm_event_try_arm(iface)) {
+    if (xshm_event_must_spin(iface) || !xshm_event_can_wake(iface) ||
+        !xshm_event_try_arm(iface)) {
         return xshm_event_busy(iface);
     }
 

@@ -35,7 +35,8 @@ typedef struct xshm_events {
     int        timer_fd;     /**< -1: was not needed yet */
     int        was_notified; /**< Before the last xshm_event_disarm() */
     int        has_wake;     /**< The mailbox' wake is behind the descriptor */
-    unsigned   num_busy;     /**< BUSY for news, in a row */
+    int        owes_signal;  /**< The descriptor is to be readable at first */
+    unsigned   num_busy;     /**< BUSY in a row */
     unsigned   num_cool;     /**< Calls of xshm_event_relax() since it slept */
     ucs_time_t spin;         /**< How long to say BUSY before sleeping */
     ucs_time_t spin_end;     /**< When to sleep this time; 0: not asked yet */
@@ -59,7 +60,8 @@ void xshm_event_cleanup(xshm_events_t *events);
 /** UCT_IFACE_FLAG_EVENT_xx that the interface's platform allows */
 uint64_t xshm_event_flags(const struct xshm_iface *iface);
 
-/** See uct_iface_ops_t::iface_event_fd_get */
+/** See uct_iface_ops_t::iface_event_fd_get. Until somebody asks for it, arming
+ *  opens the descriptor itself. */
 ucs_status_t xshm_event_fd_get(uct_iface_h tl_iface, int *fd_p);
 
 /**
@@ -67,7 +69,9 @@ ucs_status_t xshm_event_fd_get(uct_iface_h tl_iface, int *fd_p);
  *
  * @return UCS_OK or UCS_ERR_BUSY, nothing else; and UCS_OK after a bounded
  *         number of calls, with a readable descriptor if there is something to
- *         do.
+ *         do, or if something that it needs cannot be opened. If that is the
+ *         descriptor itself, nobody has it to sleep on: it is readable then when
+ *         xshm_event_fd_get() can open it.
  */
 ucs_status_t xshm_event_arm(uct_iface_h tl_iface, unsigned events);
 

@@ -4,6 +4,7 @@
  */
 
 #include "mailbox.h"
+#include "../platform/complain.h"
 #include "../platform/fdset.h"
 
 #include <ucs/debug/log.h>
@@ -203,8 +204,8 @@ ucs_status_t xshm_mailbox_open_signal(xshm_mailbox_t *mailbox)
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
     if (fd < 0) {
-        ucs_error("xshm: cannot open a descriptor for events: %m. If there are "
-                  "too many open files, raise ulimit -n");
+        xshm_complain("xshm: cannot open a descriptor for events: %m. If there "
+                      "are too many open files, raise ulimit -n");
         return UCS_ERR_IO_ERROR;
     }
 

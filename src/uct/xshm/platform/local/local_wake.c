@@ -50,8 +50,8 @@ xshm_local_wake_open(xshm_platform_t *platform, xshm_wake_t **wake_p)
 
     if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0,
                    fds) != 0) {
-        ucs_error("xshm: cannot open a descriptor to be woken by: %m. If there "
-                  "are too many open files, raise ulimit -n");
+        xshm_complain("xshm: cannot open a descriptor to be woken by: %m. If "
+                      "there are too many open files, raise ulimit -n");
         free(wake);
         return UCS_ERR_IO_ERROR;
     }

@@ -82,8 +82,8 @@ static xenevtchn_handle *xshm_xen_evtchn_open(void)
     xenevtchn_handle *evtchn = xenevtchn_open(NULL, 0);
 
     if ((evtchn == NULL) || !xshm_xen_set_nonblock(xenevtchn_fd(evtchn))) {
-        ucs_error("xshm: cannot open /dev/xen/evtchn: %m. If there are too "
-                  "many open files, raise ulimit -n");
+        xshm_complain("xshm: cannot open /dev/xen/evtchn: %m. If there are too "
+                      "many open files, raise ulimit -n");
         xenevtchn_close(evtchn);
         return NULL;
     }
