@@ -11,26 +11,32 @@
 
 #include "test_util.h"
 
+#include <uct/xshm/platform/platform.h>
+
 #include <ucs/datastruct/string_buffer.h>
 #include <ucs/vfs/base/vfs_obj.h>
 
 #include <dlfcn.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
 
-#define TEST_AM_ID     3
-#define TEST_WAIT_MSEC 60000
-#define TEST_MAX_BUSY  1000000 /* More than arming may ever say BUSY */
-#define TEST_MAX_LINES 100     /* Of the log, about one thing */
-#define TEST_NUM_PEERS 40
-#define TEST_NUM_POLLS 2000000
-#define TEST_STATS     "xshm_stats"
-#define TEST_PATH_MAX  256
-#define TEST_MAX_PATHS 512
-#define TEST_EVENTS    (UCT_EVENT_RECV | UCT_EVENT_SEND_COMP)
+#define TEST_AM_ID      3
+#define TEST_WAIT_MSEC  60000
+#define TEST_MAX_BUSY   1000000 /* More than arming may ever say BUSY */
+#define TEST_MAX_LINES  100     /* Of the log, about one thing */
+#define TEST_NUM_PEERS  40
+#define TEST_NUM_EPS    500
+#define TEST_NUM_ROUNDS 200
+#define TEST_FREED      0xa5
+#define TEST_NUM_POLLS  2000000
+#define TEST_STATS      "xshm_stats"
+#define TEST_PATH_MAX   256
+#define TEST_MAX_PATHS  4096
+#define TEST_EVENTS     (UCT_EVENT_RECV | UCT_EVENT_SEND_COMP)
 
 
 /* Interface 0 sends to interface 1, which sleeps */
@@ -538,6 +544,91 @@ static void test_counters(void **state)
     test_close();
 }
 
+/* Whose counters another thread reads, as fast as it can */
+static struct {
+    pthread_mutex_t lock;
+    char            path[TEST_PATH_MAX];
+    int             is_over;
+    unsigned        num_read;
+} test_reader = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void *test_read_counters(void *arg)
+{
+    ucs_string_buffer_t text;
+    char                path[TEST_PATH_MAX];
+
+    while (!__atomic_load_n(&test_reader.is_over, __ATOMIC_ACQUIRE)) {
+        pthread_mutex_lock(&test_reader.lock);
+        memcpy(path, test_reader.path, sizeof(path));
+        pthread_mutex_unlock(&test_reader.lock);
+        ucs_string_buffer_init(&text);
+        test_reader.num_read += (ucs_vfs_path_read_file(path, &text) == UCS_OK);
+        ucs_string_buffer_cleanup(&text);
+    }
+    return NULL;
+}
+
+/* Let it read those of the interface that was opened last, for the worker that
+ * was: UCX lists it first */
+static void test_show_reader(void)
+{
+    unsigned i = 0;
+
+    test_vfs_visit_all();
+    ucs_string_buffer_cleanup(&test_vfs.text);
+    while (strstr(test_vfs.paths[i], "/" TEST_STATS) == NULL) {
+        assert_true(++i < test_vfs.num_paths);
+    }
+    pthread_mutex_lock(&test_reader.lock);
+    memcpy(test_reader.path, test_vfs.paths[i], TEST_PATH_MAX);
+    pthread_mutex_unlock(&test_reader.lock);
+}
+
+/* An interface with many peers, also those that do not exist: nothing is sent */
+static void test_come_and_go(utest_address_t *address)
+{
+    uct_ep_h      eps[TEST_NUM_EPS];
+    utest_iface_t iface;
+    unsigned      i;
+
+    utest_iface_open(&iface, &test.context[1], NULL, NULL);
+    test_show_reader();
+    for (i = 0; i < TEST_NUM_EPS; ++i) {
+        ((xshm_iface_addr_t *)address->iface)->iface = i;
+        assert_int_equal(utest_connect(&iface, address, &eps[i]), UCS_OK);
+    }
+    for (i = 0; i < TEST_NUM_EPS; ++i) {
+        uct_ep_destroy(eps[i]);
+    }
+    utest_iface_close(&iface);
+}
+
+/* UCX does not keep an interface from ending while its counters are read. What
+ * is freed is overwritten, so that reading it does not go unnoticed. */
+static void test_counters_of_what_ends(void **state)
+{
+    utest_address_t address;
+    pthread_t       thread;
+    unsigned        i;
+
+    (void)mallopt(M_PERTURB, TEST_FREED);
+    test_open_and_meet();
+    utest_address_get(&test.iface[1], &address);
+    test_reader.is_over  = 0;
+    test_reader.num_read = 0;
+    test_show_reader();
+    assert_int_equal(pthread_create(&thread, NULL, test_read_counters, NULL),
+                     0);
+    for (i = 0; i < TEST_NUM_ROUNDS; ++i) {
+        test_come_and_go(&address);
+    }
+    __atomic_store_n(&test_reader.is_over, 1, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    assert_true(test_reader.num_read > TEST_NUM_ROUNDS);
+    test_close();
+    (void)mallopt(M_PERTURB, 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -556,7 +647,8 @@ int main(void)
             cmocka_unit_test(test_polls_and_sleeps),
             cmocka_unit_test(test_cold_channel_wakes),
             cmocka_unit_test(test_wakes_for_end),
-            cmocka_unit_test(test_counters)};
+            cmocka_unit_test(test_counters),
+            cmocka_unit_test(test_counters_of_what_ends)};
     const char *library = getenv("XSHM_TEST_LIBRARY");
 
     if ((library == NULL) || (dlopen(library, RTLD_NOW) == NULL)) {

@@ -78,7 +78,6 @@ static UCS_CLASS_INIT_FUNC(xshm_ep_t, const uct_ep_params_t *params)
 
     self->status     = UCS_OK;
     self->rma_status = UCS_OK;
-    self->num_direct = 0;
     self->is_sending = 0;
     self->is_gone_p  = NULL;
     ucs_queue_head_init(&self->pending);
@@ -103,7 +102,6 @@ static UCS_CLASS_CLEANUP_FUNC(xshm_ep_t)
     xshm_ep_pending_purge(&self->super.super, NULL, NULL);
     xshm_ep_stop_waiting(self);
     xshm_rma_purge(self, UCS_ERR_CANCELED);
-    xshm_ep_iface(self)->num_direct += self->num_direct;
     xshm_peer_finish_flushes(self->peer, self, UCS_ERR_CANCELED);
     ucs_list_del(&self->failed);
     ucs_list_del(&self->list);
@@ -536,9 +534,6 @@ void xshm_ep_set_failed(xshm_ep_t *ep)
     }
 
     ep->status = XSHM_EP_FAILURE;
-    /* Its peer is not among those that are asked for it any more */
-    iface->num_direct += ep->num_direct;
-    ep->num_direct = 0;
     xshm_ep_update_ring(ep);
     ucs_list_add_tail(&iface->failed, &ep->failed);
     xshm_iface_schedule(iface, XSHM_IFACE_WORK_FAILED);

@@ -20,7 +20,6 @@ typedef struct xshm_ep {
     xshm_ring_tx_t  *ring; /**< The channel's, or xshm_ring_tx_none */
     xshm_peer_t     *peer;
     unsigned         direct_rights; /**< What may be done directly now */
-    uint64_t         num_direct;    /**< Accesses to mapped memory */
     ucs_queue_head_t pending;       /**< Requests that wait for room */
     ucs_list_link_t  list;          /**< In xshm_peer_t::eps */
     ucs_list_link_t  waiting;       /**< In xshm_peer_t::waiting */

@@ -553,10 +553,12 @@ static unsigned xshm_iface_drain(xshm_iface_t *iface, xshm_rx_t *rx)
 static unsigned
 xshm_iface_handle_rx_event(xshm_iface_t *iface, xshm_rx_t *rx, unsigned flags)
 {
-    if ((flags & XSHM_EVENT_RX_NEW) &&
-        (xshm_pollset_add(&iface->pollset, rx) != UCS_OK)) {
-        xshm_rx_release(rx);
-        return 0;
+    if (flags & XSHM_EVENT_RX_NEW) {
+        if (xshm_pollset_add(&iface->pollset, rx) != UCS_OK) {
+            xshm_rx_release(rx);
+            return 0;
+        }
+        xshm_stats_begin_rx(&iface->stats, rx);
     }
 
     xshm_rx_handle_event(rx, flags);

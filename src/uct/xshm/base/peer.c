@@ -56,6 +56,7 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
     ucs_list_head_init(&peer->waiting);
     ucs_list_head_init(&peer->blocked);
     ucs_list_head_init(&peer->flushes);
+    xshm_stats_begin_tx(&iface->stats, peer);
 
     *peer_p = peer;
     return UCS_OK;
@@ -108,7 +109,7 @@ void xshm_peer_put(xshm_peer_t *peer)
     xshm_peer_forget(peer);
     ucs_list_del(&peer->blocked);
     xshm_rma_cleanup_peer(peer);
-    xshm_stats_end_tx(&peer->iface->stats, peer->tx);
+    xshm_stats_end_tx(&peer->iface->stats, peer);
     xshm_tx_close(peer->tx);
     ucs_free(peer);
 }

@@ -24,6 +24,7 @@ struct xshm_peer {
     ucs_list_link_t   waiting; /**< Those with pending requests, in turn */
     ucs_list_link_t   blocked; /**< In xshm_iface_t::blocked, if any waits */
     ucs_list_link_t   flushes; /**< Completions that wait for acceptance */
+    ucs_list_link_t   counted; /**< In xshm_stats_t::peers */
     unsigned          refs;    /**< Endpoints, and who is at work on it */
     xshm_rma_peer_t  *rma;     /**< Access by message, NULL: never yet */
     int               is_indirect; /**< Access by message only: so that it is

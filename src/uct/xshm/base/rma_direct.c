@@ -25,7 +25,7 @@ static UCS_F_ALWAYS_INLINE xshm_iface_t *xshm_rma_iface(const xshm_ep_t *ep)
 
 static UCS_F_ALWAYS_INLINE void xshm_rma_count_direct(xshm_ep_t *ep)
 {
-    ++ep->num_direct;
+    ++xshm_rma_iface(ep)->num_direct;
 }
 
 /* The ways that are not known to be direct are functions of their own: so those

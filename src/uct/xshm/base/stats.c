@@ -7,8 +7,8 @@
 #include "config.h"
 #endif
 
-#include "ep.h"
 #include "iface.h"
+#include "peer.h"
 #include "stats.h"
 #include "../platform/fdset.h"
 
@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 
-/* Those that are to be written */
+/* All interfaces of this process. The lock is also that of their channels. */
 static struct {
     pthread_mutex_t lock;
     ucs_list_link_t list;
@@ -30,16 +30,21 @@ static struct {
                                                  &xshm_all_stats.list)};
 
 
+/* Put something into one of the lists */
+static void xshm_stats_insert(ucs_list_link_t *list, ucs_list_link_t *link)
+{
+    pthread_mutex_lock(&xshm_all_stats.lock);
+    ucs_list_add_tail(list, link);
+    pthread_mutex_unlock(&xshm_all_stats.lock);
+}
+
 void xshm_stats_init(xshm_iface_t *iface, int is_wanted)
 {
     memset(&iface->stats, 0, sizeof(iface->stats));
-    ucs_list_head_init(&iface->stats.list);
+    ucs_list_head_init(&iface->stats.rx);
+    ucs_list_head_init(&iface->stats.peers);
     iface->stats.is_wanted = is_wanted;
-    if (is_wanted) {
-        pthread_mutex_lock(&xshm_all_stats.lock);
-        ucs_list_add_tail(&xshm_all_stats.list, &iface->stats.list);
-        pthread_mutex_unlock(&xshm_all_stats.lock);
-    }
+    xshm_stats_insert(&xshm_all_stats.list, &iface->stats.list);
 }
 
 static void
@@ -70,22 +75,40 @@ static void xshm_stats_get_tx(const xshm_tx_t *tx, xshm_counters_t *counters)
     counters->notified   = tx->sleeper.num_notified;
 }
 
-void xshm_stats_end_rx(xshm_stats_t *stats, const xshm_rx_t *rx)
+void xshm_stats_begin_rx(xshm_stats_t *stats, xshm_rx_t *rx)
+{
+    xshm_stats_insert(&stats->rx, &rx->counted);
+}
+
+void xshm_stats_begin_tx(xshm_stats_t *stats, xshm_peer_t *peer)
+{
+    xshm_stats_insert(&stats->peers, &peer->counted);
+}
+
+static void xshm_stats_end(xshm_stats_t *stats, ucs_list_link_t *link,
+                           const xshm_counters_t *counters)
+{
+    pthread_mutex_lock(&xshm_all_stats.lock);
+    ucs_list_del(link);
+    xshm_stats_add(&stats->ended, counters);
+    ++stats->num_ended;
+    pthread_mutex_unlock(&xshm_all_stats.lock);
+}
+
+void xshm_stats_end_rx(xshm_stats_t *stats, xshm_rx_t *rx)
 {
     xshm_counters_t counters;
 
     xshm_stats_get_rx(rx, &counters);
-    xshm_stats_add(&stats->ended, &counters);
-    ++stats->num_ended;
+    xshm_stats_end(stats, &rx->counted, &counters);
 }
 
-void xshm_stats_end_tx(xshm_stats_t *stats, const xshm_tx_t *tx)
+void xshm_stats_end_tx(xshm_stats_t *stats, xshm_peer_t *peer)
 {
     xshm_counters_t counters;
 
-    xshm_stats_get_tx(tx, &counters);
-    xshm_stats_add(&stats->ended, &counters);
-    ++stats->num_ended;
+    xshm_stats_get_tx(peer->tx, &counters);
+    xshm_stats_end(stats, &peer->counted, &counters);
 }
 
 static void xshm_stats_print_counters(ucs_string_buffer_t   *strb,
@@ -106,13 +129,12 @@ static void xshm_stats_print_rx(const xshm_iface_t  *iface,
 {
     xshm_counters_t  counters;
     const xshm_rx_t *rx;
-    unsigned         i;
+    unsigned         number = 0;
 
-    for (i = 0; i < xshm_pollset_size(&iface->pollset); ++i) {
-        rx = xshm_pollset_get(&iface->pollset, i);
+    ucs_list_for_each(rx, &iface->stats.rx, counted) {
         xshm_stats_get_rx(rx, &counters);
         xshm_stats_add(sum, &counters);
-        ucs_string_buffer_appendf(strb, "  channel in %u:", i);
+        ucs_string_buffer_appendf(strb, "  channel in %u:", number++);
         xshm_stats_print_counters(strb, &counters);
     }
 }
@@ -123,29 +145,13 @@ static void xshm_stats_print_tx(const xshm_iface_t  *iface,
     xshm_counters_t counters;
     xshm_peer_t    *peer;
 
-    kh_foreach_value(&iface->peers, peer, {
+    ucs_list_for_each(peer, &iface->stats.peers, counted) {
         xshm_stats_get_tx(peer->tx, &counters);
         xshm_stats_add(sum, &counters);
         ucs_string_buffer_appendf(strb, "  channel to %016" PRIx64 ".%u:",
                                   peer->addr.process, peer->addr.iface);
         xshm_stats_print_counters(strb, &counters);
-    });
-}
-
-/* Endpoints count for themselves what they do directly */
-static uint64_t xshm_stats_num_direct(const xshm_iface_t *iface)
-{
-    uint64_t     num_direct = iface->num_direct;
-    xshm_peer_t *peer;
-    xshm_ep_t   *ep;
-
-    kh_foreach_value(&iface->peers, peer, {
-        ucs_list_for_each(ep, &peer->eps, list) {
-            num_direct += ep->num_direct;
-}
-});
-
-return num_direct;
+    }
 }
 
 static void
@@ -157,13 +163,15 @@ xshm_stats_print_rma(const xshm_iface_t *iface, ucs_string_buffer_t *strb)
                               "  memory: rma_direct=%" PRIu64
                               " rma_message=%" PRIu64
                               " refused_allocations=%" PRIu64 "\n",
-                              xshm_stats_num_direct(iface), iface->num_messages,
+                              iface->num_direct, iface->num_messages,
                               (ops->region_num_refused == NULL) ?
                                       0 :
                                       ops->region_num_refused());
 }
 
-void xshm_stats_print(const xshm_iface_t *iface, ucs_string_buffer_t *strb)
+/* All counters of an interface as text. With the lock. */
+static void
+xshm_stats_print(const xshm_iface_t *iface, ucs_string_buffer_t *strb)
 {
     const xshm_events_t *events = &iface->events;
     xshm_counters_t      sum    = iface->stats.ended;
@@ -192,10 +200,14 @@ void xshm_stats_print(const xshm_iface_t *iface, ucs_string_buffer_t *strb)
     xshm_stats_print_rma(iface, strb);
 }
 
-/* In one piece: other processes write to the same place */
+/* In one piece: other processes write to the same place. With the lock. */
 static void xshm_stats_write(const xshm_iface_t *iface)
 {
     ucs_string_buffer_t strb = UCS_STRING_BUFFER_INITIALIZER;
+
+    if (!iface->stats.is_wanted) {
+        return;
+    }
 
     xshm_stats_print(iface, &strb);
     fputs(ucs_string_buffer_cstr(&strb), stderr);
@@ -204,12 +216,8 @@ static void xshm_stats_write(const xshm_iface_t *iface)
 
 void xshm_stats_cleanup(xshm_iface_t *iface)
 {
-    if (!iface->stats.is_wanted) {
-        return;
-    }
-
-    xshm_stats_write(iface);
     pthread_mutex_lock(&xshm_all_stats.lock);
+    xshm_stats_write(iface);
     ucs_list_del(&iface->stats.list);
     pthread_mutex_unlock(&xshm_all_stats.lock);
 }
@@ -230,10 +238,19 @@ void xshm_stats_finish(void)
     pthread_mutex_unlock(&xshm_all_stats.lock);
 }
 
+/* UCX calls this without a lock: the interface may be gone already */
 static void xshm_stats_show(void *obj, ucs_string_buffer_t *strb, void *arg_ptr,
                             uint64_t arg_u64)
 {
-    xshm_stats_print(obj, strb);
+    xshm_stats_t *stats;
+
+    pthread_mutex_lock(&xshm_all_stats.lock);
+    ucs_list_for_each(stats, &xshm_all_stats.list, list) {
+        if (ucs_container_of(stats, xshm_iface_t, stats) == obj) {
+            xshm_stats_print(obj, strb);
+        }
+    }
+    pthread_mutex_unlock(&xshm_all_stats.lock);
 }
 
 void xshm_stats_vfs_refresh(uct_iface_h tl_iface)

@@ -21,9 +21,15 @@
  * interface; and with UCX_XSHM_STATS=y they are written to the standard error
  * when the interface is closed, or at the end of a process that does not close
  * it.
+ *
+ * Threads: UCX reads a file without a lock, also while what it is of is being
+ * destroyed. So there is a list of all interfaces and their channels with a lock
+ * of its own, which the reader takes, and the worker when an interface or a
+ * channel begins or ends: nothing is done for a message.
  */
 
 struct xshm_iface;
+struct xshm_peer;
 
 
 /** What is counted of channels */
@@ -39,7 +45,9 @@ typedef struct xshm_counters {
 
 /** Statistics of an interface */
 typedef struct xshm_stats {
-    ucs_list_link_t list;      /**< All interfaces that are to be written */
+    ucs_list_link_t list;      /**< All interfaces */
+    ucs_list_link_t rx;        /**< Channels, by their `counted` */
+    ucs_list_link_t peers;     /**< The same of those that we send to */
     int             is_wanted; /**< UCX_XSHM_STATS */
     xshm_counters_t ended;     /**< Of channels that are gone */
     uint64_t        num_ended;
@@ -49,19 +57,20 @@ typedef struct xshm_stats {
 /** Begin to count, from zero. @a is_wanted: UCX_XSHM_STATS. */
 void xshm_stats_init(struct xshm_iface *iface, int is_wanted);
 
-/** The interface closes: write its counters, if they are wanted */
+/** The interface closes: write its counters, if they are wanted. Nobody reads
+ *  them after that. */
 void xshm_stats_cleanup(struct xshm_iface *iface);
 
 /** Write those of all interfaces that were not closed: the process ends */
 void xshm_stats_finish(void);
 
-/** A channel ends: keep its counters in those of the interface */
-void xshm_stats_end_rx(xshm_stats_t *stats, const xshm_rx_t *rx);
-void xshm_stats_end_tx(xshm_stats_t *stats, const xshm_tx_t *tx);
+/** A channel begins */
+void xshm_stats_begin_rx(xshm_stats_t *stats, xshm_rx_t *rx);
+void xshm_stats_begin_tx(xshm_stats_t *stats, struct xshm_peer *peer);
 
-/** Write all counters of an interface as text */
-void xshm_stats_print(const struct xshm_iface *iface,
-                      ucs_string_buffer_t     *strb);
+/** A channel ends: keep its counters in those of the interface */
+void xshm_stats_end_rx(xshm_stats_t *stats, xshm_rx_t *rx);
+void xshm_stats_end_tx(xshm_stats_t *stats, struct xshm_peer *peer);
 
 /** See uct_iface_internal_ops_t::iface_vfs_refresh */
 void xshm_stats_vfs_refresh(uct_iface_h tl_iface);

@@ -33,6 +33,7 @@ typedef struct xshm_rx {
     uint32_t        num_refused; /**< Those that were refused */
     uint64_t        seen;        /**< For the interface: messages at the last
                                      look whether it still has any */
+    ucs_list_link_t counted;     /**< For the interface: of its counters */
     xshm_work_t     release;
     xshm_conn_t    *conn; /**< The service thread's */
 } xshm_rx_t;

@@ -79,7 +79,8 @@ static struct {
     ucs_list_link_t regions;
     ucs_list_link_t debts;
     int             fd;      /* Of tables; -1: not open yet */
-    uint64_t    num_refused; /* Allocations, of domains that keep too much */
+    uint64_t    num_refused; /* Allocations, of domains that keep too much; read
+                             without the lock */
     xshm_xen_t *xen;
 } xshm_xen_regions = {.lock = PTHREAD_MUTEX_INITIALIZER,
                       .regions =
@@ -99,12 +100,7 @@ void xshm_xen_region_attach(xshm_xen_t *xen)
 
 uint64_t xshm_xen_region_num_refused(void)
 {
-    uint64_t num_refused;
-
-    pthread_mutex_lock(&xshm_xen_regions.lock);
-    num_refused = xshm_xen_regions.num_refused;
-    pthread_mutex_unlock(&xshm_xen_regions.lock);
-    return num_refused;
+    return __atomic_load_n(&xshm_xen_regions.num_refused, __ATOMIC_RELAXED);
 }
 
 /* All pages that a region has been granted with */
@@ -329,7 +325,7 @@ static int xshm_xen_region_may_grant(uint32_t domid)
         return 1;
     }
 
-    ++xshm_xen_regions.num_refused;
+    __atomic_fetch_add(&xshm_xen_regions.num_refused, 1, __ATOMIC_RELAXED);
     xshm_complain("xshm: domain %u has not unmapped, or may keep, %zu pages of "
                   "memory that was freed: new memory is not granted to it, and "
                   "accessed by message",
