@@ -20,6 +20,8 @@
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -544,6 +546,155 @@ static void test_counters(void **state)
     test_close();
 }
 
+/* A counter of an interface, or the sum over its channels */
+static unsigned long test_counter(unsigned side, const char *name)
+{
+    char            head[TEST_PATH_MAX], field[TEST_PATH_MAX];
+    utest_address_t address;
+    unsigned long   value;
+    const char     *text;
+
+    utest_address_get(&test.iface[side], &address);
+    snprintf(head, sizeof(head), " interface %u on ",
+             ((const xshm_iface_addr_t *)address.iface)->iface);
+    snprintf(field, sizeof(field), " %s=", name);
+    test_vfs_visit_all();
+    text = strstr(ucs_string_buffer_cstr(&test_vfs.text), head);
+    assert_non_null(text);
+    text = strstr(strstr(text, "all channels:"), field);
+    assert_non_null(text);
+    value = strtoul(text + strlen(field), NULL, 10);
+    ucs_string_buffer_cleanup(&test_vfs.text);
+    return value;
+}
+
+/* Channels that have come to an end */
+static unsigned test_num_ended(unsigned num)
+{
+    char        text[TEST_PATH_MAX];
+    unsigned    count = 0;
+    const char *found;
+
+    snprintf(text, sizeof(text), " %u ended channels:", num);
+    test_vfs_visit_all();
+    for (found = ucs_string_buffer_cstr(&test_vfs.text);
+         (found = strstr(found, text)) != NULL; ++found) {
+        ++count;
+    }
+    ucs_string_buffer_cleanup(&test_vfs.text);
+    return count;
+}
+
+static void test_counts_stalls(void **state)
+{
+    test_open_and_meet();
+    while (test_try_send() == UCS_OK) {
+    }
+    assert_int_equal(test_counter(0, "stalls"), 1);
+    assert_int_equal(test_counter(1, "stalls"), 0);
+    test_receive_all();
+    test_close();
+}
+
+static void test_counts_notifications(void **state)
+{
+    unsigned long sleeps;
+
+    test_open_and_meet();
+    assert_int_equal(test_counter(0, "notifications_sent"), 0);
+    sleeps = test_counter(1, "sleeps");
+    test_arm(1);
+    assert_int_equal(test_counter(1, "sleeps"), sleeps + 1);
+    test_send();
+    assert_int_equal(test_counter(0, "notifications_sent"), 1);
+    assert_int_equal(test_counter(1, "notifications_received"), 0);
+    test_receive_all();
+    assert_int_equal(test_counter(1, "notifications_received"), 1);
+    assert_int_equal(test_counter(1, "notifications_sent"), 0);
+    assert_int_equal(test_counter(1, "wakes_without_work"), 0);
+    test_close();
+}
+
+/* There is room, but not for what it has to send */
+static ucs_status_t test_send_nothing(uct_pending_req_t *req)
+{
+    return UCS_ERR_NO_RESOURCE;
+}
+
+static void test_counts_wakes_without_work(void **state)
+{
+    test_open_and_meet();
+    while (test_try_send() == UCS_OK) {
+    }
+    test.req.func = test_send_nothing;
+    assert_int_equal(uct_ep_pending_add(test.ep, &test.req, 0), UCS_OK);
+    test_arm(0);
+    test_receive_all();
+    assert_true(test_is_readable(0, TEST_WAIT_MSEC));
+    assert_int_equal(test_counter(0, "wakes_without_work"), 0);
+    assert_int_equal(test_progress(0), 0);
+    assert_int_equal(test_counter(0, "wakes_without_work"), 1);
+    test_close();
+}
+
+static void test_counts_refused(void **state)
+{
+    double          end = utest_now() + XSHM_TEST_DEADLINE;
+    utest_address_t address;
+    uct_ep_h        ep;
+
+    test_open_and_meet();
+    utest_address_get(&test.iface[1], &address);
+    ++((xshm_iface_addr_t *)address.iface)->token[0];
+    assert_int_equal(utest_connect(&test.iface[0], &address, &ep), UCS_OK);
+    assert_int_equal(uct_ep_am_short(ep, TEST_AM_ID, 0, NULL, 0), UCS_OK);
+    while (test_counter(1, "refused_requests") == 0) {
+        assert_true(utest_now() < end);
+    }
+    assert_int_equal(test_counter(1, "refused_requests"), 1);
+    assert_int_equal(test_counter(0, "refused_requests"), 0);
+    uct_ep_destroy(ep);
+    test_close();
+}
+
+/* More than the sender has said that its messages may have */
+static size_t test_pack_too_much(void *dst, void *arg)
+{
+    return test.iface[0].attr.cap.am.max_bcopy + 1;
+}
+
+static void test_counts_violations(void **state)
+{
+    double end = utest_now() + XSHM_TEST_DEADLINE;
+
+    test_open_and_meet();
+    assert_int_equal(test_num_ended(0), 2);
+    assert_int_equal(uct_ep_am_bcopy(test.ep, TEST_AM_ID, test_pack_too_much,
+                                     NULL, 0),
+                     test_pack_too_much(NULL, NULL));
+    while (test_counter(1, "violations") == 0) {
+        assert_true(utest_now() < end);
+        test_progress(1);
+    }
+    assert_int_equal(test_counter(1, "violations"), 1);
+    assert_int_equal(test_counter(0, "violations"), 0);
+    assert_int_equal(test_num_ended(1), 1);
+    test_close();
+}
+
+static void test_counts_yields(void **state)
+{
+    unsigned i;
+
+    test_open_and_meet();
+    assert_int_equal(test_counter(0, "yields"), 0);
+    for (i = 0; i < TEST_NUM_POLLS / 10; ++i) {
+        test_progress(0);
+    }
+    assert_true(test_counter(0, "yields") > 0);
+    test_close();
+}
+
 /* Whose counters another thread reads, as fast as it can */
 static struct {
     pthread_mutex_t lock;
@@ -648,6 +799,12 @@ int main(void)
             cmocka_unit_test(test_cold_channel_wakes),
             cmocka_unit_test(test_wakes_for_end),
             cmocka_unit_test(test_counters),
+            cmocka_unit_test(test_counts_stalls),
+            cmocka_unit_test(test_counts_notifications),
+            cmocka_unit_test(test_counts_wakes_without_work),
+            cmocka_unit_test(test_counts_refused),
+            cmocka_unit_test(test_counts_violations),
+            cmocka_unit_test(test_counts_yields),
             cmocka_unit_test(test_counters_of_what_ends)};
     const char *library = getenv("XSHM_TEST_LIBRARY");
 
