@@ -23,6 +23,10 @@
  *               sleeping, once in 1000 sleeps [0]
  *   -b COUNT    nobody sleeps, for so many messages to each peer: where that
  *               begins and ends, all change to a folder that does not exist
+ *   -f          before that (-b), all sleep for a while: so their peers look whether
+ *               they are to be woken
+ *   -k          messages are sent by uct_ep_am_bcopy()
+ *   -e          end without closing anything
  *   -a SECONDS  the watchdog's time [30]
  *   -x ROLE     be one of two processes only, "middle" or "peer": the other one,
  *               of the same options, may be in another virtual machine. Each
@@ -52,6 +56,7 @@
 #define AM_DATA      1
 #define AM_STOP      2
 #define POLL_EVERY   1000
+#define SLEEP_FIRST  1000 /* messages */
 #define BUSY_WARM_UP 1000
 #define MAX_BURST    64 /* messages sent before progress gets its turn */
 
@@ -74,6 +79,9 @@ typedef struct {
     uint64_t    seed;
     uint64_t    polls;
     uint64_t    busy;
+    int         sleep_first;
+    int         use_bcopy;
+    int         leave_open;
     double      watchdog;
     const char *role;
 } options_t;
@@ -179,9 +187,10 @@ static ucs_status_t send_one(peer_t *peer)
         header = ((uint64_t)state.num_peers << 48) | peer->sent;
     }
 
-    status = uct_ep_am_short(peer->ep, AM_DATA, header, state.payload,
-                             (unsigned)random_below(state.options.max_length +
-                                                    1ull));
+    status = utest_try_send(&state.iface, peer->ep, AM_DATA,
+                            state.options.use_bcopy ? UTEST_BCOPY : UTEST_SHORT,
+                            header, state.payload,
+                            random_below(state.options.max_length + 1ull));
     if (status == UCS_OK) {
         ++peer->sent;
     } else if (status != UCS_ERR_NO_RESOURCE) {
@@ -299,7 +308,13 @@ static int send_all(unsigned num_peers)
  * of it. */
 static void run_busy(peer_t *peer)
 {
-    while (peer->received < BUSY_WARM_UP) {
+    while (state.options.sleep_first && (peer->received < SLEEP_FIRST)) {
+        if (!send_all(1)) {
+            sleep_once();
+        }
+    }
+
+    while (peer->received < SLEEP_FIRST + BUSY_WARM_UP) {
         (void)send_all(1);
         uct_worker_progress(state.context.worker);
     }
@@ -365,6 +380,10 @@ static void connect_peer(peer_t *peer)
 static void close_transport(unsigned num_peers)
 {
     unsigned i;
+
+    if (state.options.leave_open) {
+        return;
+    }
 
     for (i = 0; i < num_peers; ++i) {
         uct_ep_destroy(state.peers[i].ep);
@@ -551,7 +570,7 @@ static void parse_options(int argc, char **argv)
                            .sleeps    = 10000,
                            .seed      = 1,
                            .watchdog  = 30};
-    while ((c = getopt(argc, argv, "t:d:p:w:l:r:n:s:q:b:a:x:")) != -1) {
+    while ((c = getopt(argc, argv, "t:d:p:w:l:r:n:s:q:b:fkea:x:")) != -1) {
         switch (c) {
         case 't':
             options->tl = optarg;
@@ -582,6 +601,15 @@ static void parse_options(int argc, char **argv)
             break;
         case 'b':
             options->busy = strtoull(optarg, NULL, 0);
+            break;
+        case 'f':
+            options->sleep_first = 1;
+            break;
+        case 'k':
+            options->use_bcopy = 1;
+            break;
+        case 'e':
+            options->leave_open = 1;
             break;
         case 'a':
             options->watchdog = atof(optarg);
