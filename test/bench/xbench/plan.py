@@ -135,6 +135,7 @@ CONTESTANTS = [
     _subject(SUBJECT),
     Contestant(BASELINE, "posix", ("memory", "posix")),
     Contestant(SINGLE_COPY, "posix,cma"),
+    Contestant("xshm+cma", "xshm,cma", needs_library=True),
     Contestant("sysv", "sysv", ("memory", "sysv")),
     Contestant("tcp", "tcp", ("lo", "tcp"),
                environment={"UCX_NET_DEVICES": "lo"}),
