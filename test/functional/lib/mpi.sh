@@ -130,6 +130,9 @@ mpi_case() {
     fi
     proof_lanes "$dir" "$ranks" "$FUNC_TL" $others
     proof_pml "$dir" "$dir/output" "$ranks"
+    if [ "$MPI_LAUNCHER" = oshrun ]; then
+        proof_spml "$dir/output" "$ranks"
+    fi
     if [ -n "$way" ]; then
         proof_way "$dir" "$way"
     fi

@@ -16,6 +16,8 @@
 #   proof_pml DIR OUTPUT PROCESSES
 #       fails unless OUTPUT (of mpirun with proof_mpi_env) shows for each
 #       process of which DIR has a log that Open MPI chose its "ucx" component
+#   proof_spml OUTPUT PROCESSES
+#       the same of OpenSHMEM: its component "ucx", for so many processes
 #   proof_way DIR WAY         fails unless the processes have accessed their peers'
 #                             memory in that way: "direct" or "message", and
 #                             nothing in the other one, or "mixed", both
@@ -34,7 +36,7 @@ proof_env() {
 }
 
 proof_mpi_env() {
-    printf '%s\n' OMPI_MCA_pml_base_verbose=10
+    printf '%s\n' OMPI_MCA_pml_base_verbose=10 OMPI_MCA_spml_base_verbose=10
 }
 
 # One line for each process: host pid lanes verdict
@@ -150,6 +152,16 @@ proof_pml() {
         fi
     done <<<"$(proof_logs "$dir")"
     return "$failed"
+}
+
+proof_spml() {
+    local choices
+    choices=$(sed -n 's/^.*mca_spml_base_select() select: component \([a-z0-9]*\) selected.*$/\1/p' \
+        "$1" | sort | uniq -c | xargs)
+    if [ "$choices" != "$2 ucx" ]; then
+        echo "PROOF NOT PROVEN: OpenSHMEM chose \"$choices\", not ucx for $2 ranks"
+        return 1
+    fi
 }
 
 # What the interfaces count, and write to the log when they are closed
