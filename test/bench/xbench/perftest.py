@@ -8,7 +8,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-from .plan import BANDWIDTH, LATENCY, RATE, Test
+from .plan import BANDWIDTH, DIRECT, LATENCY, MESSAGE, RATE, Test
 from .process import BenchError, Process
 
 ATTEMPTS = 3             # a port may be taken between the choice and its use
@@ -17,11 +17,16 @@ POLL_SECONDS = 0.002
 HANG_SECONDS = 120       # no run is meant to take more than some seconds
 WARMUP_MAX = 10000
 ITERATIONS_MIN = 200
+LEAST_BYTES = 1 << 30    # no more than these for the sake of iterations
+LEAST_LARGE = 16         # but so many iterations
 ITERATIONS_MAX = 20_000_000
 PILOT_BYTES = 16 << 20   # how much the first, short run moves
 PILOT_ITERATIONS = 5000
 TCP_LISTEN = "0A"
 NS_PER_US = 1e3
+
+# What each interface of xshm writes to the log at its end
+ACCESSES = re.compile(r"made (\d+) direct accesses and (\d+) by message")
 
 LANE_TEST = Test("ucp", "tag_bw", 64 << 10, BANDWIDTH)
 
@@ -49,6 +54,10 @@ class Run:
         value = {LATENCY: median, RATE: rate,
                  BANDWIDTH: rate * test.size}[test.value]
         return cls(int(fields[0]), median, overall, value)
+
+
+def _least(test):
+    return max(LEAST_LARGE, min(ITERATIONS_MIN, LEAST_BYTES // test.size))
 
 
 def _free_port():
@@ -94,7 +103,7 @@ class Perftest:
         """Fail unless UCP used this contestant's transports and no others."""
         output = self._run(contestant, LANE_TEST, ITERATIONS_MIN,
                            {"UCX_LOG_LEVEL": "info"})[1]
-        shown = re.findall(r"ep_cfg\[\d+\]: (.*)", output)
+        shown = re.findall(r"ep_cfg\[\d+\]: (.*)", "".join(output))
         lanes = set(re.findall(r"([a-z0-9_]+)/", " ".join(shown)))
         if lanes != contestant.lanes():
             raise BenchError(
@@ -104,9 +113,26 @@ class Perftest:
                 "would be another transport's")
         return shown[0].strip()
 
+    def prove_way(self, contestant, test):
+        """Fail unless the peer's memory was accessed in the test's way only."""
+        found = [sum(pair) for pair in zip(*self.accesses(contestant, test))]
+        ways = {way for way, count in zip((DIRECT, MESSAGE), found) if count}
+        if ways != {test.way}:
+            raise BenchError(
+                f"{test.label()}: {found[0]} direct accesses and {found[1]} by "
+                f"message, where all have to be {test.way}: this figure would "
+                "be another way's")
+
+    def accesses(self, contestant, test):
+        """Of the receiver and the sender, how many were direct and by message."""
+        output = self._run(contestant, test, _least(test),
+                           {"UCX_LOG_LEVEL": "debug"})[1]
+        return [tuple(sum(int(pair[way]) for pair in ACCESSES.findall(text))
+                      for way in (0, 1)) for text in output]
+
     @staticmethod
     def _pilot(test):
-        return max(ITERATIONS_MIN,
+        return max(_least(test),
                    min(PILOT_ITERATIONS, PILOT_BYTES // test.size))
 
     @staticmethod
@@ -114,7 +140,7 @@ class Perftest:
         # a round trip takes two latencies
         trips = 2 if test.value == LATENCY else 1
         wanted = int(seconds * 1e9 / (trips * max(pilot.overall_ns, 1)))
-        return max(ITERATIONS_MIN, min(ITERATIONS_MAX, wanted))
+        return max(_least(test), min(ITERATIONS_MAX, wanted))
 
     def _command(self, contestant, test, iterations):
         command = ["ucx_perftest", "-t", test.name, "-s", str(test.size),
@@ -157,6 +183,5 @@ class Perftest:
             with Process([*sides[1], "127.0.0.1"], environment) as client:
                 client.wait(HANG_SECONDS)
                 server.wait(HANG_SECONDS)
-                output = client.output()
-                run = Run.parse(test, output, client.failure)
-                return run, output + server.output()
+                run = Run.parse(test, client.output(), client.failure)
+                return run, (server.output(), client.output())

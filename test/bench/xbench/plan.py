@@ -37,6 +37,7 @@ class Test:
     layout: str = ""  # UCT only
     environment: tuple = ()  # variables: (name, value)
     note: str = ""
+    way: str = ""  # how the peer's memory has to be accessed; none: it is not
 
     def title(self):
         """What it is, without its size."""
@@ -167,28 +168,40 @@ TESTS = [AM_LAT, AM_RATE, AM_BCOPY, TAG_LAT, TAG_64K, TAG_1M, TAG_64K_HEAP,
          TAG_1M_HEAP]
 
 # Access to the other side's memory; 64 KiB and "by message" are xshm's alone
+DIRECT, MESSAGE = "direct", "message"
 BY_MESSAGE = {"environment": (("UCX_XSHM_RMA", "message"),),
-              "note": "by message"}
-PUT_LAT = Test("uct", "put_lat", 8, LATENCY, "short")
-PUT_8K = Test("uct", "put_bw", 8192, BANDWIDTH, "bcopy")
+              "note": "by message", "way": MESSAGE}
+ATOMICS = ["add_mr", "fadd", "swap", "cswap"]
+
+
+def _direct(name, size, value, layout):
+    return Test("uct", name, size, value, layout, way=DIRECT)
+
+
+PUT_LAT = _direct("put_lat", 8, LATENCY, "short")
+PUT_8K = _direct("put_bw", 8192, BANDWIDTH, "bcopy")
 RMA_TESTS = [
     PUT_LAT, PUT_8K,
-    Test("uct", "get", 8, RATE, "bcopy"),
-    Test("uct", "add_mr", 8, RATE, "short"),
-    Test("uct", "fadd", 8, RATE, "short"),
-    Test("uct", "cswap", 8, RATE, "short"),
+    _direct("get", 8, RATE, "bcopy"),
+    _direct("get", 2048, BANDWIDTH, "bcopy"),
+    *[_direct(name, size, RATE, "short")
+      for name in ATOMICS for size in (8, 4)],
 ]
-PUT_64K = Test("uct", "put_bw", 64 << 10, BANDWIDTH, "zcopy")
+PUT_64K = _direct("put_bw", 64 << 10, BANDWIDTH, "zcopy")
 PUT_8K_MESSAGE = Test("uct", "put_bw", 8192, BANDWIDTH, "bcopy", **BY_MESSAGE)
 # The handler of am_bw does not look at its data; a put has to copy it
 AM_BCOPY_COPIED = Test("uct", "am_bw", 8192, BANDWIDTH, "bcopy",
                        environment=(("UCX_XSHM_COPY_OUT", "on"),),
                        note="copied out")
 RMA_OWN_TESTS = [
-    PUT_64K, PUT_8K_MESSAGE, AM_BCOPY_COPIED,
+    PUT_64K, _direct("get", 64 << 10, BANDWIDTH, "zcopy"),
+    PUT_8K_MESSAGE, AM_BCOPY_COPIED,
     Test("uct", "put_lat", 8, LATENCY, "short", **BY_MESSAGE),
     Test("uct", "get", 8, RATE, "bcopy", **BY_MESSAGE),
-    Test("uct", "fadd", 8, RATE, "short", **BY_MESSAGE),
+    Test("uct", "get", 2048, BANDWIDTH, "bcopy", **BY_MESSAGE),
+    Test("uct", "get", 64 << 10, BANDWIDTH, "zcopy", **BY_MESSAGE),
+    *[Test("uct", "fadd", size, RATE, "short", **BY_MESSAGE)
+      for size in (8, 4)],
 ]
 
 # More sizes, for the picture
