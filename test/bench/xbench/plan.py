@@ -224,6 +224,14 @@ COPY_OUT_TESTS = [
     *[_tag_bw_heap(size) for size in (64, 1 << 10, 8 << 10, 64 << 10)],
 ]
 
+# What UCP's rendezvous does with large messages: what it chooses by itself, and
+# what it can be told to
+RNDV = [_subject(scheme, UCX_RNDV_SCHEME=scheme)
+        for scheme in ("auto", "get_zcopy", "put_zcopy")]
+RNDV_TESTS = [tag_bw(size << 10)
+              for tag_bw in (_tag_bw, _tag_bw_heap)
+              for size in (64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10)]
+
 # Ways to wait: (contestant, how), with pauses between messages in microseconds
 SLEEP = [
     (_subject("xshm polls"), "poll"),

@@ -94,6 +94,18 @@ def tests(results, names, chosen, subject=SUBJECT, baseline=BASELINE):
         print("(ns one way: less is better; M/s and GB/s: more is better)")
 
 
+def moves(results, names, chosen, how):
+    """A line for each test: everybody's median, and how it moved the data."""
+    rows = [("medians", "", *[cell for name in names for cell in (name, "")])]
+    for test in chosen:
+        unit, scale = UNITS[test.value]
+        rows.append((test.label(), unit, *[
+            cell for name in names for cell in (
+                _number(_scaled(results.median(test_key(test, name)), scale)),
+                how[test, name])]))
+    _table(rows)
+
+
 def figures(results, title, names, rows):
     """A line for each figure: everybody's median."""
     _table([(title, "", *names),

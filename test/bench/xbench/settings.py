@@ -7,9 +7,10 @@ from . import plan, report
 from .process import BenchError
 
 COPY_OUT = "copy-out"
+RNDV = "rndv"
 SLEEP = "sleep"
 YIELD = "yield"
-PARTS = [COPY_OUT, SLEEP, YIELD]
+PARTS = [COPY_OUT, RNDV, SLEEP, YIELD]
 
 
 class Settings:
@@ -21,24 +22,37 @@ class Settings:
         self._programs = programs
         self._results = results
         self._seconds = seconds
+        self._moves = {}  # (test, contestant): how it moves the data
 
     @staticmethod
     def contestants(parts):
         """Everybody who takes part in them."""
         return [*(plan.COPY_OUT if COPY_OUT in parts else []),
+                *(plan.RNDV if RNDV in parts else []),
                 *([side for side, _ in plan.SLEEP] if SLEEP in parts else []),
                 *(plan.YIELD if YIELD in parts else [])]
 
     def round(self, round_, say):
         """One round of all parts; say(what) shows what is being done."""
-        for part, measure in ((COPY_OUT, self._copy_out),
+        for part, measure in ((COPY_OUT, self._copy_out), (RNDV, self._rndv),
                               (SLEEP, self._sleep), (YIELD, self._yield)):
             if part in self._parts:
                 measure(round_, say)
 
     def _copy_out(self, round_, say):
-        for test in plan.COPY_OUT_TESTS:
-            for side in in_turn(plan.COPY_OUT, round_):
+        self._tests(round_, say, plan.COPY_OUT_TESTS, plan.COPY_OUT)
+
+    def _rndv(self, round_, say):
+        for test in plan.RNDV_TESTS if round_ == 0 else []:
+            for side in plan.RNDV:
+                say(f"{test.label()}: how {side.name} moves it")
+                self._moves[test, side.name] = _move(
+                    *self._perftest.accesses(side, test))
+        self._tests(round_, say, plan.RNDV_TESTS, plan.RNDV)
+
+    def _tests(self, round_, say, tests, sides):
+        for test in tests:
+            for side in in_turn(sides, round_):
                 say(f"{test.label()}: {side.name}")
                 self._results.add_run(
                     round_, test, side.name,
@@ -74,6 +88,10 @@ class Settings:
                          plan.COPY_OUT_TESTS, plan.IN_PLACE.name,
                          plan.COPIED_OUT.name)
             print()
+        if RNDV in self._parts:
+            report.moves(self._results, [side.name for side in plan.RNDV],
+                         plan.RNDV_TESTS, self._moves)
+            print()
         if SLEEP in self._parts:
             report.figures(
                 self._results, "waiting for 8 bytes (UCP)",
@@ -88,6 +106,14 @@ class Settings:
                 [figure for placement in plan.YIELD_PLACEMENTS
                  for figure in placement.figures()])
             print()
+
+
+def _move(receiver, sender):
+    """How data moved, by the accesses of both: direct ones, and by message."""
+    for (direct, messages), way in ((receiver, "get"), (sender, "put")):
+        if direct or messages:
+            return way if direct else f"{way} by message"
+    return "messages"
 
 
 def in_turn(sides, round_):
