@@ -18,9 +18,18 @@
  *   send NAME MODE COUNT SIZE   send messages (short, bcopy, zcopy; "all")
  *   flush NAME               ("all": each)
  *   stream NAME SECONDS      send messages until the time is over, or it fails
+ *   pour NAME SECONDS        the same, until the next command comes, or the time is
+ *                            over; "ok SENT SECONDS STATUS"
+ *   serve SECONDS            progress all the time, until the next command comes;
+ *                            "ok RECEIVED BAD"
  *   cycles COUNT ADDRESS     connect, send, flush, disconnect, over and over
  *   wait COUNT SECONDS       until so many messages were received, in all;
  *                            "ok RECEIVED BAD"
+ *   copied                   "ok N": messages received in a buffer of the
+ *                            interface's, instead of in shared memory
+ *   twice                    "ok READ CHANGED": messages of another kind, which are
+ *                            read twice, and those that were not the same
+ *   counters                 "ok VIOLATIONS REFUSED", as the transport counts them
  *   failures COUNT SECONDS   until so many endpoints have failed; "ok FAILED"
  *   doze COUNT SECONDS       the same, but asleep but for UCX's events
  *   check NAME               ask whether the peer is there, as UCX's keepalive
@@ -72,6 +81,7 @@
 #define AGENT_PAUSE_MS      1  /* After these */
 #define AGENT_LINE_MAX      (128 * 1024)
 #define AGENT_STREAM_SIZE   1000
+#define AGENT_POUR_STEP     0.001 /* Seconds to wait for room, at a time */
 #define AGENT_DOMAIN_NOBODY 0x7fef /* For pages that nobody shall map */
 #define AGENT_MEMORY_SEED   77
 #define AGENT_KEY_MAX       256
@@ -89,6 +99,7 @@ agent_received(void *arg, void *data, size_t length, unsigned flags)
                          seed)) {
         ++agent.bad;
     }
+    agent.copied += (flags & UCT_CB_PARAM_FLAG_DESC) != 0;
     ++agent.received;
     return UCS_OK;
 }
@@ -133,6 +144,9 @@ static void agent_open(char *arguments)
         utest_iface_open(iface, &agent.context, agent_failed, NULL);
         utest_check(uct_iface_set_am_handler(iface->iface, AGENT_AM_ID,
                                              agent_received, NULL, 0),
+                    "uct_iface_set_am_handler");
+        utest_check(uct_iface_set_am_handler(iface->iface, AGENT_TWICE_ID,
+                                             agent_read_twice, NULL, 0),
                     "uct_iface_set_am_handler");
         utest_address_get(iface, &address);
         utest_address_print(&address, text);
@@ -293,6 +307,44 @@ static void agent_stream(char *arguments)
     } while ((status == UCS_OK) && (utest_now() < deadline));
     printf("ok %lu %s\n", (unsigned long)(ep->sent - before),
            ucs_status_string(status));
+}
+
+/* Is there a command to read? A look at it costs a system call: not each time. */
+static int agent_is_asked(uint64_t *calls)
+{
+    struct pollfd pfd = {.fd = STDIN_FILENO, .events = POLLIN};
+
+    return ((++*calls % AGENT_PROGRESS) == 0) && (poll(&pfd, 1, 0) != 0);
+}
+
+static void agent_pour(char *arguments)
+{
+    agent_ep_t  *ep     = agent_find(strsep(&arguments, " "));
+    double       start  = utest_now();
+    double       end    = start + atof(arguments);
+    uint64_t     before = ep->sent;
+    uint64_t     calls  = 0;
+    ucs_status_t status = UCS_OK;
+
+    while (!agent_is_asked(&calls) && (utest_now() < end) &&
+           ((status == UCS_OK) || (status == UCS_ERR_TIMED_OUT))) {
+        status = agent_send_one(ep, UTEST_SHORT, AGENT_STREAM_SIZE,
+                                utest_now() + AGENT_POUR_STEP);
+    }
+    printf("ok %lu %f %s\n", (unsigned long)(ep->sent - before),
+           utest_now() - start, ucs_status_string(status));
+}
+
+static void agent_serve_peers(char *arguments)
+{
+    double   end   = utest_now() + atof(arguments);
+    uint64_t calls = 0;
+
+    while (!agent_is_asked(&calls) && (utest_now() < end)) {
+        agent_progress();
+    }
+    printf("ok %lu %lu\n", (unsigned long)agent.received,
+           (unsigned long)agent.bad);
 }
 
 static ucs_status_t agent_cycle(const utest_address_t *address)
@@ -599,8 +651,13 @@ static const struct {
                       {"send", agent_send},
                       {"flush", agent_flush},
                       {"stream", agent_stream},
+                      {"pour", agent_pour},
+                      {"serve", agent_serve_peers},
                       {"cycles", agent_cycles},
                       {"wait", agent_wait},
+                      {"copied", agent_copied},
+                      {"twice", agent_twice},
+                      {"counters", agent_counters},
                       {"failures", agent_failures},
                       {"doze", agent_doze},
                       {"check", agent_check},

@@ -11,6 +11,7 @@
 #include "uct_common.h"
 
 #define AGENT_AM_ID      5
+#define AGENT_TWICE_ID   6 /* Messages that are read twice */
 #define AGENT_MAX_IFACES 128
 #define AGENT_MAX_EPS    128
 #define AGENT_NAME_MAX   16
@@ -30,6 +31,9 @@ typedef struct {
     unsigned               num_eps;
     uint64_t               received;
     uint64_t               bad;
+    uint64_t               copied; /* Received in a buffer of the interface's */
+    uint64_t               read_twice;
+    uint64_t               changed; /* Meanwhile */
     unsigned               failed;
     int                    is_stopped;
     int                    gntalloc; /* That has eaten, or -1 */
@@ -56,6 +60,15 @@ void agent_doze(char *arguments);
 void agent_check(char *arguments);
 void agent_fill(char *arguments);
 void agent_outcome(char *arguments);
+
+/* Commands: what hostile peers have done */
+void agent_counters(char *arguments);
+void agent_twice(char *arguments);
+void agent_copied(char *arguments);
+
+/** Handler of AGENT_TWICE_ID */
+ucs_status_t
+agent_read_twice(void *arg, void *data, size_t length, unsigned flags);
 
 /* Commands: ways to end */
 void agent_exit(char *arguments);
