@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 
@@ -551,24 +552,45 @@ static void test_malformed(void **state)
     test_expect_closed(msg, sizeof(*msg), NULL, 0);
 }
 
-/* A request whose descriptors are missing is refused: the kernel may have dropped
- * them because there were none left. The connection stays, for its channels. */
+/* A request whose descriptors are missing is none */
 static void test_request_without_fds(void **state)
 {
-    int              fds[1] = {0};
+    int               fds[1] = {0};
+    xshm_iface_addr_t target = {.version = XSHM_ABI_VERSION};
+    xshm_local_msg_t  msg;
+
+    xshm_raw_request(&msg, &target);
+    test_expect_closed(&msg, sizeof(msg), fds, 0);
+    test_expect_closed(&msg, sizeof(msg), fds, 1);
+    assert_int_equal(xshm_test_log_count("ulimit -n"), 0);
+}
+
+/* But if the kernel has dropped them, because there were none left, it is refused.
+ * The connection stays, for its channels. */
+static void test_request_with_dropped_fds(void **state)
+{
+    int              fds[2] = {0, 0};
+    struct rlimit    old, limit;
     xshm_local_msg_t request, answer;
     test_local_t     local;
     unsigned         i;
 
     test_open(&local);
+    xshm_test_wait(xshm_test_count_fds() == local.open_fds + 2);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    limit          = old;
+    limit.rlim_cur = 1;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     xshm_raw_request(&request, &local.side.mailbox->addr);
     for (i = 0; i < 2; ++i) {
-        xshm_raw_send(local.fd, &request, sizeof(request), fds, i);
+        xshm_raw_send(local.fd, &request, sizeof(request), fds, 2);
         xshm_raw_receive(local.fd, &answer);
         assert_int_equal(answer.type, XSHM_LOCAL_MSG_REFUSE);
         assert_int_equal(answer.reason, XSHM_REASON_RESOURCE);
         assert_int_equal(answer.channel, request.channel);
     }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(xshm_test_log_count("ulimit -n"), 1);
     xshm_test_wait(xshm_test_count_fds() == local.open_fds + 2);
     test_close(&local);
 }
@@ -688,6 +710,7 @@ int main(void)
             cmocka_unit_test(test_hang_up),
             cmocka_unit_test(test_malformed),
             cmocka_unit_test(test_request_without_fds),
+            cmocka_unit_test(test_request_with_dropped_fds),
             cmocka_unit_test(test_request_by_receiver),
             cmocka_unit_test(test_unwanted_fds),
             cmocka_unit_test(test_empty_packet_with_fds),

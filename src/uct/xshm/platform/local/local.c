@@ -490,13 +490,22 @@ static void xshm_local_complain_deaf(xshm_local_t *local)
     }
 }
 
+/* Only a sender asks, once, and gives its descriptors, which the kernel drops if
+ * this process may have no more */
+static int xshm_local_is_request(xshm_local_link_t      *link,
+                                 const xshm_local_msg_t *msg, const int *fds)
+{
+    return msg->by_sender && (xshm_local_conn_find(link, msg) == NULL) &&
+           (link->is_cut || ((fds[0] >= 0) && (fds[1] >= 0)));
+}
+
 static void xshm_local_handle_request(xshm_local_link_t      *link,
                                       const xshm_local_msg_t *msg, int *fds)
 {
     xshm_local_t      *local = link->local;
     xshm_local_conn_t *conn;
 
-    if (!msg->by_sender || (xshm_local_conn_find(link, msg) != NULL)) {
+    if (!xshm_local_is_request(link, msg, fds)) {
         xshm_complain("xshm: a peer's request for channel %u is malformed: its "
                       "socket is closed",
                       msg->channel);
@@ -504,7 +513,6 @@ static void xshm_local_handle_request(xshm_local_link_t      *link,
         return;
     }
 
-    /* The kernel drops what this process has no descriptor for */
     if ((fds[0] < 0) || (fds[1] < 0)) {
         xshm_local_complain_deaf(local);
         xshm_local_link_send(link, XSHM_LOCAL_MSG_REFUSE, msg->channel, 0,

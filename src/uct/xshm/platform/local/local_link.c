@@ -602,6 +602,7 @@ xshm_local_link_read(xshm_local_link_t *link, xshm_local_msg_t *msg, int *fds)
     }
 
     xshm_local_control_get(&header, fds);
+    link->is_cut = (header.msg_flags & MSG_CTRUNC) != 0;
     if (length == 0) {
         xshm_local_close_fds(fds);
         return UCS_ERR_CONNECTION_RESET;

@@ -46,6 +46,8 @@ typedef struct xshm_local_link {
     int              is_incoming; /**< The other side has connected */
     int              is_proved;   /**< Incoming: it is the process that it says
                                        to be */
+    int              is_cut;      /**< The kernel had to drop descriptors of
+                                       the last message */
     int              is_polled;   /**< Waits for room in the socket */
     int              is_broken;   /**< To be closed at the next occasion */
 } xshm_local_link_t;
