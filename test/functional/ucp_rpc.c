@@ -26,6 +26,7 @@
 #define RPC_AM_REPLY   2
 
 #define RPC_MAX_CLIENTS 1024
+#define RPC_MAX_TIMES   (1u << 20) /* The last ones are kept */
 #define RPC_NSEC        1000000000ull
 #define RPC_USEC        1000.0
 
@@ -557,37 +558,66 @@ static int rpc_compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void rpc_request(void)
+/* @return Zero: it was told to end before there was an answer */
+static int rpc_exchange_in_the_end(uint64_t number, unsigned *lost)
+{
+    while (!rpc_exchange(number)) {
+        if (rpc_is_over && (rpc.options.num_requests == 0)) {
+            return 0;
+        }
+
+        ++*lost;
+        rpc_reconnect();
+    }
+
+    return 1;
+}
+
+/* @return How many requests were answered; how long the last ones took */
+static unsigned rpc_exchange_all(double *times, unsigned *lost)
 {
     unsigned num_requests = rpc.options.num_requests;
-    double  *times        = rpc_alloc(num_requests * sizeof(*times));
-    unsigned lost         = 0;
-    uint64_t start, begin;
+    uint64_t start;
     unsigned i;
+
+    for (i = 0; (i < num_requests) || (num_requests == 0); ++i) {
+        start = rpc_now();
+        if (!rpc_exchange_in_the_end(i + 1, lost)) {
+            break;
+        }
+
+        times[i % RPC_MAX_TIMES] = (double)(rpc_now() - start) / RPC_USEC;
+        if (i + 1 == rpc.options.kill_after) {
+            raise(SIGKILL);
+        }
+        if ((num_requests == 0) && (i == 0)) {
+            printf("GOING\n");
+            fflush(stdout);
+        }
+    }
+
+    return i;
+}
+
+static void rpc_request(void)
+{
+    double  *times = rpc_alloc(RPC_MAX_TIMES * sizeof(*times));
+    unsigned lost  = 0;
+    unsigned count, num_times;
+    uint64_t start;
 
     rpc_handle(RPC_AM_REPLY, rpc_replied);
     rpc.reply = rpc_alloc(rpc.options.size);
     rpc_connect();
 
-    begin = rpc_now();
-    for (i = 0; i < num_requests; ++i) {
-        start = rpc_now();
-        while (!rpc_exchange(i + 1)) {
-            ++lost;
-            rpc_reconnect();
-        }
-
-        times[i] = (double)(rpc_now() - start) / RPC_USEC;
-        if (i + 1 == rpc.options.kill_after) {
-            raise(SIGKILL);
-        }
-    }
-
-    start = rpc_now() - begin;
-    qsort(times, num_requests, sizeof(*times), rpc_compare);
+    start     = rpc_now();
+    count     = rpc_exchange_all(times, &lost);
+    start     = rpc_now() - start;
+    num_times = (count < RPC_MAX_TIMES) ? count : RPC_MAX_TIMES;
+    qsort(times, num_times, sizeof(*times), rpc_compare);
     printf("CLIENT requests=%u median_us=%.2f rate=%.0f reconnects=%u ok\n",
-           num_requests, times[num_requests / 2],
-           (double)num_requests * RPC_NSEC / (double)start, lost);
+           count, (num_times > 0) ? times[num_times / 2] : 0,
+           (double)count * RPC_NSEC / (double)start, lost);
     rpc_close(rpc.ep);
     free(times);
 }
@@ -597,7 +627,9 @@ static void __attribute__((noreturn)) rpc_usage(void)
     fprintf(stderr,
             "usage: ucp_rpc server|client -a ADDRESS -p PORT [OPTION...]\n"
             "  -m poll|sleep|wait  how to wait [sleep]\n"
-            "  -n NUMBER           of requests [1000]\n"
+            "  -n NUMBER           of requests [1000]; 0: until SIGTERM, and says "
+            "GOING after\n"
+            "                      the first one\n"
             "  -s BYTES            of a request and of its reply [64]\n"
             "  -k NUMBER           kill oneself at that request\n"
             "  -r NUMBER           how often to look for a lost server [0]\n");

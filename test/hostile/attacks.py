@@ -1,36 +1,50 @@
 #!/usr/bin/env python3
 #
 # A hostile peer (hostile.c) attacks a victim, an agent (test/functional/uct_agent.c)
-# that exchanges messages with a good peer at the same time. After each attack that
-# goes on, with its data right; in the end the victim has grown by nothing, and has
-# written few lines. Prints "ok NAME" or "not ok NAME" for each attack, and lines
+# to which a good peer sends at the same time: how much of its rate is left is
+# shown. After each attack that goes on, with its data right; in the end the victim
+# has grown by nothing, and has written few lines. With --ucp the victim is a server
+# that uses UCP, whose client asks it all the time, and the hostile peer does not
+# know its token. Prints "ok NAME" or "not ok NAME" for each attack, and lines
 # with "#"; the scripts beside this file and test/lab/hostile make TAP of it.
 #
 #   attacks.py [--device DEVICE] [--guests VICTIM HOSTILE GOOD] [--only NAME...]
-#   attacks.py --ucp
+#              [--ucp]
 #
 # See file LICENSE for terms.
 
 import argparse
+import collections
 import os
 import re
-import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)),
                                 '..', 'lab'))
 from agents import (AGENT, BUILD, FAILURES, INSTALL, MANY, PATIENCE, XENLAB,
                     Failed, Lab, await_count, check, expect,
-                    received, say)  # noqa: E402
+                    received, say, signal)  # noqa: E402
 
 HOSTILE = os.path.join(BUILD, 'test', 'hostile', 'hostile')
 LIBRARY = os.environ.get('XSHM_TEST_PRELOAD', os.path.join(
     INSTALL, 'lib', 'ucx', 'libuct_xshm.so.0'))
 LIFE = 1800
-# Seconds of traffic beside each attack: it may last longer
-TRAFFIC = 1
+# A short attack is repeated for so many seconds, and without any the good peer's
+# rate is measured for one
+SAMPLE = 0.5
+BASELINE = 1
+# Of that rate this has to be left beside each attack, in one of some tries if it can
+# be repeated. Much is lost on a machine with fewer processors than there are threads
+# that spin; a victim that stands still, or has much to do for each thing that the
+# hostile peer does, is below it each time.
+FLOOR = 0.05
+TRIES = 3
+# As in platform/complain.h: the first lines of a kind, and then one after so long
+BURST = 8
+COMPLAIN_SECONDS = 10
+# For what the victim writes, or counts, to be seen here
+SEEN_SECONDS = 10
 # What the victim may have more in the end: its memory, and lines in its log. A
 # leak of anything that is attacked would be a multiple.
 MORE_RESIDENT = 16 * 1024 * 1024
@@ -50,6 +64,12 @@ ENDS = 3
 # that it may make a process allocate (platform/xen/xen_mem.c, xen_wake.c)
 KEPT_CHANNELS = 11
 MAX_PORTS = 128
+# Messages of the attack whose payload changes (hostile.c)
+NUM_PAYLOADS = 100
+# What uses UCP needs no sanitizers, and its process has no library of theirs
+RPC = os.environ.get('XSHM_TEST_RPC', os.path.join(BUILD, 'test', 'functional',
+                                                   'ucp_rpc'))
+RPC_PORT = 21000
 
 
 class Site(Lab):
@@ -65,6 +85,12 @@ class Site(Lab):
             command = [HOSTILE, '-d', device]
             # Whoever owns a machine may do what it likes there
             user = 'root'
+        elif settings and settings[0] == 'rpc':
+            # UCX's listener needs tcp besides
+            command = ['env', f'LD_PRELOAD={LIBRARY.split()[-1]}',
+                       'UCX_TLS=xshm,tcp,self', 'UCX_XSHM_STATS=y',
+                       'UCX_TCP_CM_REUSEADDR=y', 'UCX_LOG_FILE=stderr',
+                       RPC, *settings[1:]]
         else:
             command = ['env', f'LD_PRELOAD={LIBRARY}',
                        'UCX_LOG_FILE=stderr', 'UCX_LOG_LEVEL=warn',
@@ -73,6 +99,16 @@ class Site(Lab):
             return command
         return [XENLAB, 'exec', '--timeout', str(LIFE), '--user', user, guest,
                 '--', *command]
+
+
+    def rpc(self, number, *words):
+        """A program that uses UCP (test/functional/ucp_rpc.c)."""
+        return self.start(number, ['rpc', *(str(word) for word in words)])
+
+    def sockets(self):
+        """Names of the processes on the victim's machine that listen for peers."""
+        return set(re.findall(r'@xshm\.\d+\.([0-9a-f]{16})',
+                              self.shell(0, 'cat /proc/net/unix')))
 
 
 class Scene:
@@ -89,6 +125,12 @@ class Scene:
         self.to_good = self.to_victim = 0
         self.talk()
         self.pid = self.victim.ask('pid')
+        # When a line was last said, by its text
+        self.said = {}
+        # The good peer's rate without an attack, and beside each
+        self.rates = {}
+        self.baselines = {is_asked: self.baseline(is_asked)
+                          for is_asked in (False, True)}
 
     def talk(self):
         """Some messages of all kinds, both ways, checked."""
@@ -111,20 +153,40 @@ class Scene:
         self.site.agents.remove(agent)
         return address
 
-    def start_traffic(self):
-        self.victim.tell('wait', MANY, TRAFFIC)
-        self.good.tell('stream', 'v', TRAFFIC)
+    def start_traffic(self, is_asked):
+        """Until it is ended. A victim that is asked for other things meanwhile
+        looks for messages in between."""
+        if not is_asked:
+            self.victim.tell('serve', LIFE)
+        self.good.tell('pour', 'v', LIFE)
 
-    def end_traffic(self):
+    def end_traffic(self, is_asked):
         """Messages a second that the good peer could send."""
-        self.victim.accept()
-        count, status = self.good.accept().split(' ', 1)
+        self.good.tell('flush', 'v')
+        count, seconds, status = self.good.accept().split(' ', 2)
         # The last one may have found no room when the time was over
         check(status in ('Success', 'Operation timed out'),
               f'the good peer: {status}')
+        self.good.accept()
+        if not is_asked:
+            self.victim.tell('pid')
+            self.victim.accept()
+            self.victim.accept()
         self.to_victim += int(count)
         self.talk()
-        return int(count) / TRAFFIC
+        return int(count) / float(seconds)
+
+    def baseline(self, is_asked):
+        self.start_traffic(is_asked)
+        time.sleep(BASELINE)
+        return self.end_traffic(is_asked)
+
+    def counted(self):
+        """Violations of the rules, and requests that were refused."""
+        return [int(word) for word in self.victim.ask('counters').split()]
+
+    def saying(self, text):
+        return sum(text in line for line in self.lines())
 
     def resident(self):
         text = self.shell(f'grep VmRSS /proc/{self.pid}/status')
@@ -143,38 +205,75 @@ def attacker(site):
     return site.start(1, ['hostile'])
 
 
-def simple(name, line=None):
+def repeatedly(attack):
+    """At least once, and for as long as a rate needs to be measured."""
+    end = time.monotonic() + SAMPLE
+    told = attack()
+    count = 1
+    while time.monotonic() < end:
+        attack()
+        count += 1
+    return f'{told}, {count} times' if count > 1 else told
+
+
+def simple(name):
     """An attack that the hostile program does alone."""
-    def run(scene, hostile):
-        return hostile.ask('attack', name, scene.address)
-    return run, line
+    def run_simple(scene, hostile):
+        return repeatedly(lambda: hostile.ask('attack', name, scene.address))
+    return run_simple
 
 
 def rma(scene, hostile):
-    return hostile.ask('attack', 'rma', scene.address, scene.memory_key)
-
-
-def after_rma(scene, hostile):
+    """Nothing of it has an effect; the right one that is not refused shows that
+    the key was one."""
+    key = scene.victim.ask('memory', MEMORY)
+    told = repeatedly(lambda: hostile.ask('attack', 'rma', scene.address, key))
     expect('memory is as it was', '1', scene.victim.ask('intact'))
     expect('a right one', 'refused 0',
-           hostile.ask('attack', 'rma-right', scene.address, scene.memory_key))
+           hostile.ask('attack', 'rma-right', scene.address, key))
     scene.victim.ask('forget')
     expect('one with a stale key', 'refused 1',
-           hostile.ask('attack', 'rma-right', scene.address, scene.memory_key))
+           hostile.ask('attack', 'rma-right', scene.address, key))
+    return told
 
 
-def receipt(name, count=1):
-    """The victim sends to the hostile peer, which does not play by the rules."""
+def receipt(name, fails):
+    """The victim sends to the hostile peer, which does not play by the rules: the
+    endpoint fails, or not."""
     def run(scene, hostile):
+        victim = scene.victim
+        failed = int(victim.ask('failures', 0, 0)) + fails
         address = hostile.ask('listen', scene.neighbour(), scene.address)
-        hostile.tell('receive', name, count)
-        for _ in range(count):
-            scene.victim.ask('connect', 'h', address)
-            scene.victim.tell('stream', 'h', 1)
-            scene.victim.answer()
-            scene.victim.ask('disconnect', 'h')
-        return hostile.accept()
-    return run, None
+        hostile.tell('receive', name, 1)
+        victim.ask('connect', 'h', address)
+        victim.tell('stream', 'h', 1)
+        status = victim.answer()
+        expect('endpoints that failed', str(failed),
+               victim.ask('failures', failed, PATIENCE))
+        victim.ask('disconnect', 'h')
+        return f'{hostile.accept()}; the victim: {status}'
+    return run
+
+
+def read_twice(scene, hostile, copy_out):
+    """@return Messages that changed while the victim's handler read them."""
+    victim = scene.site.start(0, [f'UCX_XSHM_COPY_OUT={copy_out}'])
+    hostile.ask('attack', 'moving-payload', victim.open()[0])
+    read, changed = victim.ask('twice').split()
+    expect('messages that were read twice', str(NUM_PAYLOADS), read)
+    scene.site.drop(victim)
+    return int(changed)
+
+
+def moving_payload(scene, hostile):
+    """Where messages are copied out first, the handler has what nobody changes.
+    Without that it has not, or this test would show nothing."""
+    default = 'on' if scene.site.is_local else 'auto'
+    expect(f'messages that changed, with {default}', 0,
+           read_twice(scene, hostile, default))
+    changed = read_twice(scene, hostile, 'off')
+    check(changed > 0, 'no message has changed without copying out')
+    return f'{changed} of {NUM_PAYLOADS} messages changed without copying out'
 
 
 def impostor(scene, hostile):
@@ -320,7 +419,6 @@ def flood(scene, hostile):
     friend.ask('flush', 'v')
     seconds = time.monotonic() - start
     scene.to_victim += 10
-    scene.talk()
     friend.end()
     scene.site.agents.remove(friend)
     return f'{hostile.accept()}; another peer connected in {seconds:.1f} s'
@@ -337,97 +435,189 @@ def filled(seed, length=32):
     return text
 
 
-# name: text, function, what the victim must have said
+# What an attack is called, and does; what the victim says of it, and how many
+# violations and refused requests it counts at least. With "is_asked" the victim has
+# something to do in it.
+Attack = collections.namedtuple(
+    'Attack', 'text run line violations refused is_asked',
+    defaults=(None, 0, 0, False))
+
+
+def lines_attack(text, name, violations):
+    """Lines of the ring that cannot be."""
+    return Attack(text, simple(name), RULE, violations=violations)
+
+
 RULE = 'which cannot be: the channel is closed'
+ROOM = 'gave back room that it did not have'
 COMMON = {
-    'types': ('records of unknown types', *simple('types', RULE)),
-    'lengths': ('wrong lengths', *simple('lengths', RULE)),
-    'ids': ('wrong ids', *simple('ids', RULE)),
-    'wrap-at-start': ('WRAP at the start of the ring',
-                      *simple('wrap-at-start', RULE)),
-    'close-size': ('CLOSE with a size', *simple('close-size', RULE)),
-    'wrap-loop': ('a lap around the ring in three lines, for ever',
-                  *simple('wrap-loop', RULE)),
-    'skip-loop': ('SKIP and WRAP that lead to each other',
-                  *simple('skip-loop', RULE)),
-    'moving-headers': ('headers that change while they are read',
-                       *simple('moving-headers', RULE)),
-    'random-lines': ('a ring full of anything, laps at random',
-                     *simple('random-lines', RULE)),
-    'layout': ('wrong layouts', *simple('layout', 'refused a peer')),
-    'wake-lines': ('lines for waking up at random, and a flood of them',
-                   *simple('wake-lines')),
-    'live': ('a sender that lives and dies, over and over', *simple('live')),
-    'wrong-token': ('a flood of requests with wrong tokens',
-                    *simple('wrong-token')),
-    'half': ('half set-ups', *simple('half')),
-    'rma': ('wrong operations on memory, with a right key', rma, None),
-    'ahead': ('credits that run ahead', *receipt('ahead')),
-    'backwards': ('credits that run backwards', *receipt('backwards')),
-    'write-all': ('a return page full of anything', *receipt('write-all')),
-    'never-read': ('a receiver that never reads', *receipt('never-read')),
-    'zero': ('pages given to a peer are zero but for what was sent to it',
-             given_pages, None)}
+    'types': lines_attack('records of unknown types', 'types', 9),
+    'lengths': lines_attack('wrong lengths', 'lengths', 12),
+    'ids': lines_attack('wrong ids', 'ids', 2),
+    'wrap-at-start': lines_attack('WRAP at the start of the ring',
+                                  'wrap-at-start', 1),
+    'close-size': lines_attack('CLOSE with a size', 'close-size', 1),
+    'wrap-loop': lines_attack('a lap around the ring in three lines, for ever',
+                              'wrap-loop', 1),
+    'skip-loop': lines_attack('SKIP and WRAP that lead to each other',
+                              'skip-loop', 2),
+    'moving-headers': lines_attack('headers that change while they are read',
+                                   'moving-headers', 1),
+    'moving-payload': Attack('payload that changes while it is read',
+                             moving_payload, is_asked=True),
+    'random-lines': lines_attack('a ring full of anything, laps at random',
+                                 'random-lines', 1),
+    'layout': Attack('wrong layouts', simple('layout'), 'refused a peer'),
+    'wake-lines': Attack('lines for waking up at random, and a flood of them',
+                         simple('wake-lines')),
+    'live': Attack('a sender that lives and dies, over and over',
+                   simple('live')),
+    'wrong-token': Attack('a flood of requests with wrong tokens',
+                          simple('wrong-token'), refused=50),
+    'half': Attack('half set-ups', simple('half')),
+    'rma': Attack('wrong operations on memory, with a right key', rma,
+                  is_asked=True),
+    'ahead': Attack('credits that run ahead', receipt('ahead', 1), ROOM,
+                    violations=1, is_asked=True),
+    'backwards': Attack('credits that run backwards', receipt('backwards', 1),
+                        ROOM, violations=1, is_asked=True),
+    'write-all': Attack('a return page full of anything',
+                        receipt('write-all', 1), is_asked=True),
+    'never-read': Attack('a receiver that never reads',
+                         receipt('never-read', 0), is_asked=True),
+    'zero': Attack('pages given to a peer are zero but for what was sent to it',
+                   given_pages, is_asked=True)}
 LOCAL = {
-    'garbage': ('packets that are no messages',
-                *simple('garbage', 'no message of ours')),
-    'socket-types': ('messages of wrong types and sides',
-                     *simple('socket-types', 'is malformed')),
-    'versions': ('a flood of other versions', *simple('versions', 'version')),
-    'memory': ('memory that could be taken away',
-               *simple('memory', "refused a peer's memory")),
-    'sizes': ('wrong sizes of memory', *simple('sizes', 'no size of a channel')),
-    'shrink': ('memory that is taken away later', *simple('shrink', RULE)),
-    'replay': ('replayed requests', *simple('replay', 'is malformed')),
-    'unread': ('a flood of requests whose answers nobody reads',
-               *simple('unread')),
-    'many': ('more channels than there may be', *simple('many')),
-    'connections': ('connections that say nothing', *simple('connections')),
-    'bells': ('descriptors that nobody can be woken by', *simple('bells')),
-    'blocking-bell': ('a descriptor that would block who notifies',
-                      *simple('blocking-bell')),
-    'impostor': ('a peer under the name of another one', impostor, None)}
+    'garbage': Attack('packets that are no messages', simple('garbage'),
+                      'no message of ours'),
+    'socket-types': Attack('messages of wrong types and sides',
+                           simple('socket-types'), 'is malformed'),
+    'versions': Attack('a flood of other versions', simple('versions'),
+                       'a peer uses version'),
+    'no-memory': Attack('requests without memory', simple('no-memory'),
+                        'is malformed'),
+    'memory': Attack('memory that could be taken away', simple('memory'),
+                     "refused a peer's memory"),
+    'sizes': Attack('wrong sizes of memory', simple('sizes'),
+                    'no size of a channel'),
+    'shrink': lines_attack('memory that is taken away later', 'shrink', 1),
+    'replay': Attack('replayed requests', simple('replay'), 'is malformed'),
+    'unread': Attack('a flood of requests whose answers nobody reads',
+                     simple('unread')),
+    'many': Attack('more channels than there may be', simple('many')),
+    'connections': Attack('connections that say nothing',
+                          simple('connections')),
+    'bells': Attack('descriptors that nobody can be woken by', simple('bells')),
+    'blocking-bell': Attack('a descriptor that would block who notifies',
+                            simple('blocking-bell')),
+    'impostor': Attack('a peer under the name of another one', impostor,
+                       is_asked=True)}
 XEN = {
-    'values': ('nodes with malformed values', *simple('values', 'is malformed')),
-    'names': ('nodes with wrong names', *simple('names')),
-    'grefs': ('pages that were not granted', *simple('grefs')),
-    'num-pages': ('wrong numbers of pages', *simple('num-pages')),
-    'moving-refs': ('references that change while they are read',
-                    *simple('moving-refs')),
-    'replay': ('replayed requests', *simple('replay')),
-    'lie': ('a receiver that says it has unmapped, and has not', liar, None),
-    'refusals': ('a flood of requests that stay', *simple('refusals')),
-    'ports': ('another port for each channel', ports, 'event channels'),
-    'flood': ('a flood of changes in xenstore', flood, 'is malformed'),
-    'seem-to-end': ('a receiver whose machine seems to end', seeming_end, None),
-    'keep-open': ('a receiver that keeps what was closed', kept_open, None)}
+    'values': Attack('nodes with malformed values', simple('values'),
+                     'is malformed'),
+    'names': Attack('nodes with wrong names', simple('names')),
+    'grefs': Attack('pages that were not granted', simple('grefs')),
+    'num-pages': Attack('wrong numbers of pages', simple('num-pages')),
+    'moving-refs': Attack('references that change while they are read',
+                          simple('moving-refs')),
+    'replay': Attack('replayed requests', simple('replay')),
+    'lie': Attack('a receiver that says it has unmapped, and has not', liar,
+                  is_asked=True),
+    'refusals': Attack('a flood of requests that stay', simple('refusals')),
+    'ports': Attack('another port for each channel', ports, 'event channels'),
+    'flood': Attack('a flood of changes in xenstore', flood, 'is malformed'),
+    'seem-to-end': Attack('a receiver whose machine seems to end', seeming_end,
+                          is_asked=True),
+    'keep-open': Attack('a receiver that keeps what was closed', kept_open,
+                        is_asked=True)}
+
+# Those that need no token, for a victim that uses UCP
+STRANGERS = {True: ('wrong-token', 'half', 'garbage', 'socket-types',
+                    'no-memory', 'versions', 'unread', 'connections'),
+             False: ('wrong-token', 'half', 'values', 'names', 'refusals',
+                     'flood')}
 
 
 # After these the victim has pages that it may not free: the peer may have them
 KEEPERS = ('lie', 'seem-to-end', 'keep-open')
 
 
-def run(scene, name, text, attack, line):
-    start = time.monotonic()
+def await_voice(scene, attack):
+    """Of many lines of a kind only the first ones are written, and then one from
+    time to time. @return Whether the victim will say this attack's line."""
+    if attack.line is None or scene.saying(attack.line) < BURST:
+        return attack.line is not None
+    if attack.violations or attack.refused:
+        return False
+    pause = scene.said.get(attack.line, 0) + COMPLAIN_SECONDS + 1 - time.monotonic()
+    time.sleep(max(0, pause))
+    return True
+
+
+def seen(condition):
+    deadline = time.monotonic() + SEEN_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def check_noticed(scene, attack, counted, said):
+    """The victim has counted, and said, since then what it has to."""
+    wanted = [before + least for before, least in
+              zip(counted, (attack.violations, attack.refused))]
+    check(seen(lambda: all(now >= least for now, least in
+                           zip(scene.counted(), wanted))),
+          f'the victim has counted {scene.counted()} violations and refused '
+          f'requests, and not {wanted}')
+    if said is not None:
+        check(seen(lambda: scene.saying(attack.line) > said),
+              f'the victim does not say "{attack.line}"')
+
+
+def measured(baseline, tries, measure):
+    """What a function returns that measures a rate, and returns it first; and as a
+    share of this one. A busy machine gets more than one try."""
+    for number in range(tries):
+        rate, told = measure()
+        if rate >= FLOOR * baseline:
+            return rate, rate / baseline, told
+        say(f'try {number + 1}: {rate:.0f} a second beside it')
+    raise Failed(f'{rate:.0f} a second beside it, of {baseline:.0f}')
+
+
+def attack_beside_traffic(scene, hostile, name, attack):
+    def measure():
+        scene.start_traffic(attack.is_asked)
+        told = attack.run(scene, hostile)
+        return scene.end_traffic(attack.is_asked), told
+
+    tries = TRIES if attack.run.__name__ == 'run_simple' else 1
+    rate, share, told = measured(scene.baselines[attack.is_asked], tries,
+                                 measure)
+    scene.rates[name] = rate, share
+    return told
+
+
+def run(scene, name, attack):
     hostile = attacker(scene.site)
-    before = len(scene.lines())
+    may_say = await_voice(scene, attack)
+    start = time.monotonic()
+    lines = len(scene.lines())
     error = None
     try:
-        if name == 'rma':
-            scene.memory_key = scene.victim.ask('memory', MEMORY)
-        told = attack_with_traffic(scene, hostile, attack)
-        if name == 'rma':
-            after_rma(scene, hostile)
-        if line is not None:
-            # Of many lines of a kind only the first ones are written
-            check(any(line in each for each in scene.lines()),
-                  f'the victim does not say "{line}"')
+        counted = scene.counted()
+        said = scene.saying(attack.line) if may_say else None
+        told = attack_beside_traffic(scene, hostile, name, attack)
+        check_noticed(scene, attack, counted, said)
     except FAILURES as failure:
         error = failure
+    scene.said[attack.line] = time.monotonic()
     scene.site.drop(hostile)
-    print(f'{"ok" if error is None else "not ok"} {text}', flush=True)
+    print(f'{"ok" if error is None else "not ok"} {attack.text}', flush=True)
     if error is None:
-        say(f'{told}; {len(scene.lines()) - before} lines; '
+        say(f'{told}; {len(scene.lines()) - lines} lines; '
             f'{time.monotonic() - start:.1f} s')
     else:
         say(error)
@@ -436,102 +626,119 @@ def run(scene, name, text, attack, line):
     return error is None
 
 
-# The victim does one thing at a time: it cannot stream to the hostile peer while
-# it waits for the good one
-RECEIPTS = ('ahead', 'backwards', 'write-all', 'never-read', 'zero', 'impostor',
-            'lie', 'seem-to-end', 'keep-open', 'flood')
+def show_rates(what, baselines, rates):
+    """How much the good peer lost by each attack."""
+    say(f'{what} a second without an attack: '
+        f'{", ".join(f"{rate:.0f}" for rate in baselines)}')
+    for name, (rate, share) in rates.items():
+        say(f'beside {name:16} {rate:10.0f} {share:6.0%}')
 
 
-def attack_with_traffic(scene, hostile, attack):
-    attacks = {**COMMON, **LOCAL, **XEN}
-    if attack in [attacks[name][1] for name in RECEIPTS if name in attacks]:
-        told = attack(scene, hostile)
-        scene.talk()
-        return told
-    scene.start_traffic()
-    told = attack(scene, hostile)
-    return f'{told}; {scene.end_traffic():.0f} messages/s beside it'
+def show_scene(scene):
+    show_rates('messages, to a victim that does nothing else and to one that does,',
+               scene.baselines.values(), scene.rates)
 
 
-# Without sanitizers: it needs none, and its process has no library of theirs
-RPC = os.environ.get('XSHM_TEST_RPC', os.path.join(BUILD, 'test', 'functional',
-                                                   'ucp_rpc'))
-RPC_PORT = 21000
-RPC_REQUESTS = 1000
+class Service:
+    """A server that uses UCP, on the victim's machine, and clients on the good
+    peer's that ask it all the time."""
+
+    def __init__(self, site):
+        self.site = site
+        self.ip = '127.0.0.1' if site.is_local else \
+            site.shell(0, f'getent hosts {site.guests[0]}').split()[0]
+        self.port = RPC_PORT + os.getpid() % 10000
+        self.device = '' if site.is_local else self.address_of_machine()
+        before = site.sockets()
+        self.server = site.rpc(0, 'server', '-a', self.ip, '-p', self.port)
+        expect('what the server says', 'READY', self.server.answer())
+        name, = site.sockets() - before
+        # Without a token, and of an interface that there may be
+        self.address = f'{self.device}:' + (
+            (1).to_bytes(1, 'little') + int(name, 16).to_bytes(8, 'little') +
+            bytes(20)).hex()
+
+    def address_of_machine(self):
+        agent = self.site.start(0)
+        address, = agent.open()
+        agent.end()
+        self.site.agents.remove(agent)
+        return address.split(':')[0]
+
+    def client(self):
+        client = self.site.rpc(2, 'client', '-a', self.ip, '-p', self.port,
+                               '-n', 0)
+        expect('what the client says', 'GOING', client.answer())
+        return client
+
+    def end(self, number, program, role):
+        """@return The last line of what it wrote."""
+        if self.site.is_local:
+            signal(self.site, number, program.process.pid, 'TERM')
+        else:
+            self.site.shell(number, f"pkill -TERM -f '^{RPC} {role} .*"
+                            f"-p {self.port}( |$)'")
+        line = program.answer()
+        expect(f'status of the {role}', 0, program.process.wait(PATIENCE))
+        self.site.agents.remove(program)
+        return line
+
+    def rate(self, beside):
+        """Requests a second that a client could make meanwhile, all of them
+        answered rightly."""
+        client = self.client()
+        told = beside()
+        line = self.end(2, client, 'client')
+        found = re.search(r' rate=(\d+) reconnects=0 ok$', line)
+        check(found, f'the client says "{line}"')
+        return int(found.group(1)), told
+
+    def has_mapped_it(self):
+        """On this kernel that can be seen. On "xen" the hostile peer sees it."""
+        return self.site.is_local and 'memfd:hostile' in self.site.shell(
+            0, f'cat /proc/{self.server.process.pid}/maps')
 
 
-def sockets():
-    """Names of the processes of this user that listen for peers."""
-    with open('/proc/net/unix') as table:
-        return set(re.findall(rf'@xshm\.{os.geteuid()}\.([0-9a-f]{{16}})$',
-                              table.read(), re.M))
-
-
-def start_rpc(role, port, log):
-    """A process that uses UCP: UCX's listener needs tcp besides."""
-    return subprocess.Popen(
-        [RPC, role, '-p', str(port), '-n', str(RPC_REQUESTS)], stdout=log,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, 'LD_PRELOAD': LIBRARY.split()[-1],
-             'UCX_TLS': 'xshm,tcp,self', 'UCX_XSHM_STATS': 'y',
-             'UCX_LOG_FILE': 'stderr'})
-
-
-def text_of(log):
-    log.seek(0)
-    return log.read()
-
-
-def await_ready(server, log):
-    deadline = time.monotonic() + PATIENCE
-    while 'READY' not in text_of(log):
-        check(server.poll() is None and time.monotonic() < deadline,
-              f'the server does not start: {text_of(log)}')
-        time.sleep(0.01)
-
-
-def strangers(site):
-    """Two processes use UCP; somebody without their tokens wants to connect to
-    both. Nothing of it is mapped, all is counted, and they go on."""
-    before = sockets()
-    port = RPC_PORT + os.getpid() % 10000
-    logs = [tempfile.TemporaryFile('w+') for _ in range(2)]
-    servers = [start_rpc('server', port + i, log)
-               for i, log in enumerate(logs)]
-    for server, log in zip(servers, logs):
-        await_ready(server, log)
-    victims = sockets() - before
-    expect('processes that can be attacked', 2, len(victims))
+def attack_service(service, name, attack, baseline):
+    site = service.site
     hostile = attacker(site)
-    for name in victims:
-        address = (1).to_bytes(1, 'little') + \
-            int(name, 16).to_bytes(8, 'little') + bytes(20)
-        say(hostile.ask('attack', 'wrong-token', ':' + address.hex()))
-    for i, server in enumerate(servers):
-        with open(f'/proc/{server.pid}/maps') as maps:
-            check('memfd:hostile' not in maps.read(), 'something was mapped')
-        expect('status of a client', 0,
-               start_rpc('client', port + i, subprocess.DEVNULL).wait())
-        server.terminate()
-        expect('status of a server', 0, server.wait())
-    hostile.end()
-    site.agents.remove(hostile)
-    for log in logs:
-        refused = sum(map(int, re.findall(r'refused_requests=([0-9]+)',
-                                          text_of(log))))
-        # The others were for interfaces that there are not
-        check(refused >= 100, f'{refused} refused requests were counted')
-        say(f'{refused} of them were for an interface that there is')
+    rate, share, told = measured(baseline, TRIES, lambda: service.rate(
+        lambda: repeatedly(
+            lambda: hostile.ask('stranger', name, service.address))))
+    check(not service.has_mapped_it(), 'something was mapped')
+    site.drop(hostile)
+    print(f'ok UCP, without its token: {attack.text}', flush=True)
+    say(told)
+    return rate, share
 
 
-def run_strangers(site):
+def attack_strangers(site, attacks, names):
+    """Without the tokens of a process that uses UCP nobody gets anything mapped by
+    it. All is counted, and its client is answered all the time."""
+    service = Service(site)
+    baseline, _ = service.rate(lambda: time.sleep(BASELINE))
+    rates = {name: attack_service(service, name, attacks[name], baseline)
+             for name in names}
+    show_rates('requests', [baseline], rates)
+    line = service.end(0, service.server, 'server')
+    expect('what the server says', True, line.startswith('SERVED '))
+    refused = sum(map(int, re.findall(r'refused_requests=(\d+)',
+                                      service.server.log())))
+    # The others were for interfaces that there are not
+    check(refused >= 50, f'{refused} refused requests were counted')
+    say(f'{refused} requests were for an interface that there is')
+
+
+def run_strangers(site, attacks, names):
     text = 'without its token, nobody gets anything mapped by a process with UCP'
     try:
-        strangers(site)
+        attack_strangers(site, attacks, names)
         print(f'ok {text}')
-    except Failed as failure:
+    except FAILURES as failure:
         print(f'not ok {text}')
         say(failure)
+        for agent in site.agents:
+            say(f'{agent.name}: {agent.log()}')
     site.drop_agents()
 
 
@@ -543,19 +750,17 @@ def main():
     parser.add_argument('--attacks-only', action='store_true',
                         help='do not look what the victim has in the end')
     parser.add_argument('--ucp', action='store_true',
-                        help='attack processes that use UCP, without a token')
+                        help='attack a process that uses UCP, without a token')
     options = parser.parse_args()
     site = Site(options.device, options.guests)
     site.is_looked_at = not options.attacks_only
-    if options.ucp:
-        run_strangers(site)
-        return
     attacks = {**COMMON, **(LOCAL if site.is_local else XEN)}
     names = options.only or list(attacks)
-    scene = Scene(site)
-    scene.start_traffic()
-    say(f'without an attack: {scene.end_traffic():.0f} messages/s')
-    attack_all(scene, attacks, [name for name in names if name not in KEEPERS],
+    if options.ucp:
+        run_strangers(site, attacks, options.only or STRANGERS[site.is_local])
+        return
+    attack_all(Scene(site), attacks,
+               [name for name in names if name not in KEEPERS],
                'the victim has not grown, nor its log', 0)
     keepers = [name for name in names if name in KEEPERS]
     if keepers:
@@ -576,7 +781,7 @@ def attack_all(scene, attacks, names, text, more_shared):
     site = scene.site
     counts, resident = before_attacks(scene), None
     for name in names:
-        if run(scene, name, *attacks[name]):
+        if run(scene, name, attacks[name]):
             # What is opened once for all peers is there after the first attack
             now = scene.victim.ask('count')
             say(f'descriptors and shared memory of the victim: {now}')
@@ -584,9 +789,11 @@ def attack_all(scene, attacks, names, text, more_shared):
             resident = resident or scene.resident()
             continue
         # They may be in the middle of something
+        show_scene(scene)
         site.drop_agents()
         scene = Scene(site)
         counts, resident = before_attacks(scene), None
+    show_scene(scene)
     if not site.is_looked_at:
         site.drop_agents()
         return

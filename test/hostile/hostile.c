@@ -9,6 +9,8 @@
  *   hostile -d DEVICE
  *
  *   attack NAME ADDRESS [ARGUMENT]  ADDRESS is the victim's; see hostile_attacks
+ *   stranger NAME ADDRESS           the same without the victim's token, which may
+ *                                   be wrong in that address
  *   listen ADDRESS VICTIM           be somebody that the victim can connect to, on
  *                                   the machine of that address; "ok ADDRESS"
  *   receive NAME COUNT              take so many of the victim's channels, and
@@ -42,10 +44,12 @@
 #define HOSTILE_NUM_LINES (XSHM_ABI_RING_MIN_SIZE / XSHM_ABI_LINE_SIZE)
 #define HOSTILE_MIN_LAPS  10u
 #define HOSTILE_NO_TYPE   99u /* Of a record */
+#define HOSTILE_TWICE_ID  6   /* Of messages that the victim reads twice */
 
 const hostile_device_t *hostile_device = &hostile_local;
 const char             *hostile_argument;
 int                     hostile_is_lazy;
+int                     hostile_is_stranger;
 
 static hostile_address_t hostile_own;
 
@@ -146,6 +150,19 @@ void hostile_open(hostile_channel_t *channel, const hostile_address_t *victim)
 {
     hostile_alloc(channel, victim);
     hostile_expect_answer(channel, victim, HOSTILE_ACCEPTED);
+}
+
+void hostile_knock(const hostile_address_t *victim)
+{
+    hostile_channel_t channel;
+
+    hostile_alloc(&channel, victim);
+    if (hostile_is_stranger) {
+        hostile_expect_answer(&channel, victim, HOSTILE_UNKNOWN);
+    } else {
+        hostile_expect_answer(&channel, victim, HOSTILE_ACCEPTED);
+        hostile_device->end(&channel);
+    }
 }
 
 void hostile_expect_end(hostile_channel_t *channel)
@@ -344,6 +361,76 @@ static void hostile_moving_headers(const hostile_address_t *victim)
     hostile_say("%u channels", rounds);
 }
 
+/* A record fills so many lines with its payload */
+#define HOSTILE_PAYLOAD_LINES 16u
+#define HOSTILE_PAYLOAD_WORDS (HOSTILE_PAYLOAD_LINES * XSHM_ABI_LINE_SIZE / 4)
+#define HOSTILE_PAYLOAD_SIZE \
+    ((HOSTILE_PAYLOAD_LINES * XSHM_ABI_LINE_SIZE) - \
+     (uint32_t)sizeof(xshm_abi_record_t))
+#define HOSTILE_HEADER_WORDS  2u
+#define HOSTILE_NUM_PAYLOADS  100u
+
+typedef struct {
+    volatile uint32_t *ring;
+    volatile int       is_done;
+} hostile_changer_t;
+
+/* All payloads change all the time, and no header does */
+static void *hostile_changer_main(void *arg)
+{
+    hostile_changer_t *changer = arg;
+    uint32_t           i       = 0;
+
+    while (!changer->is_done) {
+        if ((i % HOSTILE_PAYLOAD_WORDS) >= HOSTILE_HEADER_WORDS) {
+            ++changer->ring[i];
+        }
+        i = (i + 1) % (XSHM_ABI_RING_MIN_SIZE / sizeof(*changer->ring));
+    }
+    return NULL;
+}
+
+static void hostile_send_payload(hostile_channel_t *channel, unsigned index)
+{
+    double   deadline = hostile_now() + HOSTILE_PATIENCE;
+    unsigned line     = index * HOSTILE_PAYLOAD_LINES;
+
+    hostile_publish(channel, line % HOSTILE_NUM_LINES,
+                    hostile_header(XSHM_RECORD_AM, HOSTILE_TWICE_ID,
+                                   HOSTILE_PAYLOAD_SIZE,
+                                   1 + (line / HOSTILE_NUM_LINES)));
+    while (__atomic_load_n(&channel->ret->consumed, __ATOMIC_ACQUIRE) <= line) {
+        if (hostile_now() > deadline) {
+            hostile_fail("the victim has read %u messages only", index);
+        }
+        sched_yield();
+    }
+}
+
+/* The victim's handler reads each message twice (uct_agent_watch.c) */
+static void hostile_moving_payload(const hostile_address_t *victim)
+{
+    hostile_channel_t channel;
+    hostile_changer_t changer = {.is_done = 0};
+    pthread_t         thread;
+    unsigned          i;
+
+    hostile_alloc(&channel, victim);
+    channel.data->max_payload = HOSTILE_PAYLOAD_SIZE;
+    hostile_expect_answer(&channel, victim, HOSTILE_ACCEPTED);
+    changer.ring = (volatile uint32_t *)hostile_line(&channel, 0);
+    hostile_check(pthread_create(&thread, NULL, hostile_changer_main,
+                                 &changer) == 0,
+                  "pthread_create");
+    for (i = 0; i < HOSTILE_NUM_PAYLOADS; ++i) {
+        hostile_send_payload(&channel, i);
+    }
+    changer.is_done = 1;
+    pthread_join(thread, NULL);
+    hostile_device->end(&channel);
+    hostile_say("%u messages", i);
+}
+
 /* All lines at random, all the time: laps, ids and lengths that may be right, but
  * not the id whose messages the victim checks (uct_agent.c) */
 static void hostile_random_lines(const hostile_address_t *victim)
@@ -356,8 +443,8 @@ static void hostile_random_lines(const hostile_address_t *victim)
         hostile_open(&channel, victim);
         for (i = 0; !hostile_device->is_ended(&channel) && (i < 100000); ++i) {
             hostile_publish(&channel, i % HOSTILE_NUM_LINES,
-                            (hostile_random() & 0x000303070000003full) |
-                                    ((uint64_t)(1 + (i / 1000)) << 48));
+                            (hostile_random() & 0x000003070000003full) |
+                                    ((1 + (hostile_random() % 3)) << 48));
         }
         hostile_device->end(&channel);
         ++rounds;
@@ -518,9 +605,13 @@ static void hostile_half(const hostile_address_t *victim)
         }
         hostile_device->end(&channel);
     }
-    hostile_open_again(&channel, victim);
-    hostile_device->end(&channel);
-    hostile_say("%u half set-ups, and a whole one", i);
+    if (hostile_is_stranger) {
+        hostile_knock(victim);
+    } else {
+        hostile_open_again(&channel, victim);
+        hostile_device->end(&channel);
+    }
+    hostile_say("%u half set-ups, and a whole request", i);
 }
 
 static size_t hostile_parse_hex(const char *text, uint8_t *bytes, size_t max)
@@ -702,6 +793,7 @@ static const hostile_attack_t hostile_attacks[] = {
         {"skip-loop", hostile_skip_loop},
         {"close-size", hostile_close_size},
         {"moving-headers", hostile_moving_headers},
+        {"moving-payload", hostile_moving_payload},
         {"random-lines", hostile_random_lines},
         {"layout", hostile_layout},
         {"wake-lines", hostile_wake_lines},
@@ -713,37 +805,181 @@ static const hostile_attack_t hostile_attacks[] = {
         {NULL, NULL}};
 
 
-/* Is this line one of the few, from the first record on, that a short message
- * and the channel's end take? */
-static int
-hostile_is_meant_for_us(const hostile_channel_t *channel, size_t line)
-{
-    size_t num_lines =
-            (channel->data_size - XSHM_ABI_RING_OFFSET) / XSHM_ABI_LINE_SIZE;
-    size_t first = ((const xshm_abi_data_t *)channel->data)->first_line;
+/* The victim's message to us: a header, which is the seed of what follows */
+#define HOSTILE_MEANT_SIZE 108u
+#define HOSTILE_SEED_SIZE  8u
+/* It, the channel's end, and what leads to another line before either */
+#define HOSTILE_MEANT_MAX 4u
 
-    return ((line + num_lines - first) % num_lines) < 4;
+/* Bytes of the ring */
+typedef struct {
+    size_t begin;
+    size_t end;
+} hostile_range_t;
+
+static size_t hostile_num_lines(const hostile_channel_t *channel)
+{
+    return (channel->data_size - XSHM_ABI_RING_OFFSET) / XSHM_ABI_LINE_SIZE;
+}
+
+static xshm_abi_record_t
+hostile_load(const hostile_channel_t *channel, size_t line)
+{
+    xshm_abi_record_t record;
+
+    record.word = __atomic_load_n((const uint64_t *)((const char *)channel
+                                                             ->data +
+                                                     XSHM_ABI_RING_OFFSET +
+                                                     (line *
+                                                      XSHM_ABI_LINE_SIZE)),
+                                  __ATOMIC_ACQUIRE);
+    return record;
+}
+
+/* What the victim sends by a channel comes before its end */
+static void hostile_await_message(const hostile_channel_t *channel)
+{
+    double deadline = hostile_now() + HOSTILE_PATIENCE;
+
+    if (channel->data->first_line >= hostile_num_lines(channel)) {
+        hostile_fail("the first line is %u", channel->data->first_line);
+    }
+    while (hostile_load(channel, channel->data->first_line).word == 0) {
+        if (hostile_now() > deadline) {
+            hostile_fail("the victim has sent nothing");
+        }
+    }
+}
+
+/* @return How many records there are, the end included */
+static unsigned hostile_find_meant(const hostile_channel_t *channel,
+                                   hostile_range_t         *ranges)
+{
+    size_t            line = channel->data->first_line;
+    unsigned          i;
+    xshm_abi_record_t record;
+
+    for (i = 0; i < HOSTILE_MEANT_MAX; ++i) {
+        record = hostile_load(channel, line);
+        if (record.word == 0) {
+            break;
+        }
+        if (record.size !=
+            ((record.type == XSHM_RECORD_AM) ? HOSTILE_MEANT_SIZE : 0)) {
+            hostile_fail("a record of type %u has %u bytes", record.type,
+                         record.size);
+        }
+        ranges[i].begin = line * XSHM_ABI_LINE_SIZE;
+        ranges[i].end   = ranges[i].begin + sizeof(record) + record.size;
+        line = (record.type == XSHM_RECORD_WRAP) ?
+                       0 :
+                       (line + 1 +
+                        ((record.size + sizeof(record) - 1) /
+                         XSHM_ABI_LINE_SIZE)) %
+                               hostile_num_lines(channel);
+    }
+    return i;
+}
+
+/* As uct_agent fills it */
+static void hostile_check_message(const uint8_t *payload)
+{
+    uint64_t seed, value;
+    size_t   i;
+
+    memcpy(&seed, payload, sizeof(seed));
+    for (i = HOSTILE_SEED_SIZE; i < HOSTILE_MEANT_SIZE; ++i) {
+        seed += 0x9e3779b97f4a7c15ull;
+        value = (seed ^ (seed >> 30)) * 0xbf58476d1ce4e5b9ull;
+        if (payload[i] != (uint8_t)(value ^ (value >> 30))) {
+            hostile_fail("byte %zu of the message is wrong", i);
+        }
+    }
+}
+
+static void hostile_check_zero_range(const uint8_t *bytes, size_t begin,
+                                     size_t end, const char *what)
+{
+    size_t i;
+
+    for (i = begin; i < end; ++i) {
+        if (bytes[i] != 0) {
+            hostile_fail("byte %zu of the %s is 0x%02x", i, what, bytes[i]);
+        }
+    }
+}
+
+/* The first page: what it must have, as docs/abi.md says, and no more */
+static void
+hostile_check_head(const hostile_channel_t *channel, const uint8_t *bytes)
+{
+    const xshm_abi_data_t *data     = (const xshm_abi_data_t *)bytes;
+    const size_t           used     = offsetof(xshm_abi_wake_t, unused);
+    const size_t           num_refs = (hostile_device->has_refs) ?
+                                              data->num_pages - 1 :
+                                              0;
+
+    hostile_check((data->magic == XSHM_ABI_MAGIC) &&
+                          (data->version == XSHM_ABI_VERSION) &&
+                          (data->ring_size ==
+                           channel->data_size - XSHM_ABI_RING_OFFSET) &&
+                          (data->num_pages ==
+                           channel->data_size / XSHM_ABI_PAGE_SIZE) &&
+                          ((data->return_ref != 0) == hostile_device->has_refs),
+                  "the layout");
+    hostile_check_zero_range(bytes, offsetof(xshm_abi_data_t, unused0),
+                             offsetof(xshm_abi_data_t, wake), "first page");
+    hostile_check_zero_range(bytes, offsetof(xshm_abi_data_t, wake) + used,
+                             offsetof(xshm_abi_data_t, live), "first page");
+    hostile_check_zero_range(bytes, offsetof(xshm_abi_data_t, unused2),
+                             sizeof(*data), "first page");
+    hostile_check_zero_range(bytes,
+                             XSHM_ABI_PAGE_REF_OFFSET +
+                                     (num_refs * sizeof(uint32_t)),
+                             XSHM_ABI_RING_OFFSET, "first page");
+}
+
+/* As it was before, and what the victim has written since: only what stands in
+ * these ranges */
+static void hostile_check_ring(hostile_channel_t *channel, uint8_t *ring)
+{
+    hostile_range_t ranges[HOSTILE_MEANT_MAX];
+    unsigned        count = hostile_find_meant(channel, ranges), i;
+
+    for (i = 0; i < count; ++i) {
+        if (ranges[i].end - ranges[i].begin > HOSTILE_MEANT_SIZE) {
+            hostile_check_message(ring + ranges[i].begin +
+                                  sizeof(xshm_abi_record_t));
+        }
+        memset(ring + ranges[i].begin, 0, ranges[i].end - ranges[i].begin);
+    }
+    hostile_check_zero_range(ring, 0, channel->data_size - XSHM_ABI_RING_OFFSET,
+                             "ring");
+}
+
+/* What only the receiver writes, we have written */
+static void hostile_check_return(const hostile_channel_t *channel)
+{
+    const uint8_t *bytes = (const uint8_t *)channel->ret;
+
+    hostile_check_zero_range(bytes, 0, offsetof(xshm_abi_return_t, live),
+                             "return page");
+    hostile_check_zero_range(bytes, offsetof(xshm_abi_return_t, unused2),
+                             XSHM_ABI_RETURN_SIZE, "return page");
 }
 
 /* Nothing but what was meant for us stands in pages that were just given */
 static void hostile_check_zero(hostile_channel_t *channel)
 {
-    const uint8_t *bytes = (const uint8_t *)channel->data;
-    const uint8_t *ret   = (const uint8_t *)channel->ret;
-    size_t         i, line;
+    uint8_t *copy = malloc(channel->data_size);
 
-    for (i = XSHM_ABI_RING_OFFSET; i < channel->data_size; ++i) {
-        line = (i - XSHM_ABI_RING_OFFSET) / XSHM_ABI_LINE_SIZE;
-        if ((bytes[i] != 0) && !hostile_is_meant_for_us(channel, line)) {
-            hostile_fail("byte %zu of the data pages is 0x%02x", i, bytes[i]);
-        }
-    }
-    for (i = offsetof(xshm_abi_return_t, refused_op); i < XSHM_ABI_RETURN_SIZE;
-         ++i) {
-        if (ret[i] != 0) {
-            hostile_fail("byte %zu of the return page is 0x%02x", i, ret[i]);
-        }
-    }
+    hostile_check(copy != NULL, "memory");
+    hostile_await_message(channel);
+    memcpy(copy, channel->data, channel->data_size);
+    hostile_check_head(channel, copy);
+    hostile_check_ring(channel, copy + XSHM_ABI_RING_OFFSET);
+    hostile_check_return(channel);
+    free(copy);
 }
 
 static void hostile_keep(const hostile_channel_t *channel)
@@ -949,7 +1185,8 @@ static void hostile_run(char *line)
     const char *name;
 
     hostile_check(line != NULL, "no arguments");
-    if (!strcmp(command, "attack")) {
+    hostile_is_stranger = !strcmp(command, "stranger");
+    if (hostile_is_stranger || !strcmp(command, "attack")) {
         hostile_attack(line);
     } else if (!strcmp(command, "listen")) {
         hostile_listen(line);

@@ -65,8 +65,10 @@ typedef struct {
 /** What differs between the devices */
 typedef struct {
     const char *name;
-    unsigned    rounds; /**< How often an attack is repeated that has to wait
-                             for the victim's answer */
+    unsigned    rounds; /**< Of a flood, each of which waits for the victim's
+                             answer */
+
+    int         has_refs; /**< Pages have references, which the first one names */
 
     void (*start)(void);
 
@@ -122,6 +124,9 @@ extern const char *hostile_argument;
  *  cannot tell */
 extern int hostile_is_lazy;
 
+/** We know no token of the victim's: nothing that it accepts is asked for */
+extern int hostile_is_stranger;
+
 /** The device in use */
 extern const hostile_device_t *hostile_device;
 
@@ -149,6 +154,10 @@ void hostile_fill_layout(hostile_channel_t *channel);
 
 /** A channel that the victim has accepted */
 void hostile_open(hostile_channel_t *channel, const hostile_address_t *victim);
+
+/** See that the victim lives, and has seen what we did before: a right request is
+ *  accepted; a stranger's is refused */
+void hostile_knock(const hostile_address_t *victim);
 
 /** Wait until the victim has given it up, and free it */
 void hostile_expect_end(hostile_channel_t *channel);

@@ -566,20 +566,42 @@ static void local_replay(const hostile_address_t *victim)
 /* Answers that nobody takes must not pile up */
 static void local_unread(const hostile_address_t *victim)
 {
-    double      deadline = hostile_now() + HOSTILE_PATIENCE;
-    int         fd       = local_connect(victim->iface.process);
-    unsigned    count    = 0;
-    local_msg_t msg;
+    double            deadline = hostile_now() + HOSTILE_PATIENCE;
+    hostile_channel_t channel  = {.is_sender = 1};
+    unsigned          count    = 0;
+    local_msg_t       msg;
 
-    local_msg(&msg, LOCAL_REQUEST, 0);
-    while (local_send(fd, &msg, sizeof(msg), NULL, 0)) {
+    local_alloc(&channel, victim, XSHM_ABI_RING_MIN_SIZE);
+    channel.fd = local_connect(victim->iface.process);
+    local_request(&msg, &channel, victim);
+    msg.target.token[0] ^= 1;
+    while (local_send(channel.fd, &msg, sizeof(msg), channel.fds, 2)) {
         msg.channel = ++count;
         if (hostile_now() > deadline) {
             hostile_fail("%u answers are kept for us", count);
         }
     }
-    close(fd);
+    local_end(&channel);
     hostile_say("it hung up after %u requests", count);
+}
+
+/* A request without all of its descriptors is none, however often it comes */
+static void local_no_memory(const hostile_address_t *victim)
+{
+    hostile_channel_t channel = {.is_sender = 1};
+    local_msg_t       msg;
+    unsigned          i;
+    int               fd;
+
+    local_alloc(&channel, victim, XSHM_ABI_RING_MIN_SIZE);
+    for (i = 0; i < LOCAL_ROUNDS; ++i) {
+        fd = local_connect(victim->iface.process);
+        local_request(&msg, &channel, victim);
+        local_send(fd, &msg, sizeof(msg), channel.fds, i % 2);
+        local_expect_hung_up(fd, "a request without memory");
+    }
+    local_end(&channel);
+    hostile_say("it hung up %u times", i);
 }
 
 /* @return How many were accepted before the first refusal */
@@ -623,10 +645,9 @@ static void local_many(const hostile_address_t *victim)
 /* Connections that say nothing. Others must still be able to connect. */
 static void local_connections(const hostile_address_t *victim)
 {
-    static int        fds[400];
-    hostile_channel_t channel;
-    unsigned          i, open = 0;
-    char              byte;
+    static int fds[400];
+    unsigned   i, open = 0;
+    char       byte;
 
     for (i = 0; i < 400; ++i) {
         fds[i] = local_connect(victim->iface.process);
@@ -639,8 +660,7 @@ static void local_connections(const hostile_address_t *victim)
         close(fds[i]);
     }
     hostile_sleep_ms(100);
-    hostile_open(&channel, victim);
-    local_end(&channel);
+    hostile_knock(victim);
     if (open > 100) {
         hostile_fail("%u connections of one process are kept", open);
     }
@@ -743,4 +763,5 @@ const hostile_attack_t hostile_local_attacks[] = {
         {"replay", local_replay},     {"unread", local_unread},
         {"many", local_many},         {"connections", local_connections},
         {"bells", local_bells},       {"blocking-bell", local_blocking_bell},
-        {"impostor", local_impostor}, {NULL, NULL}};
+        {"impostor", local_impostor}, {"no-memory", local_no_memory},
+        {NULL, NULL}};
