@@ -54,6 +54,11 @@ lab_apt_options() {
     apt-config dump | grep -i '^Acquire::.*proxy' || true
 }
 
+# A step of building, which may hang: apt, when a mirror does not answer.
+lab_timed() {
+    timeout -k "$LAB_KILL_SECONDS" "$LAB_BUILD_SECONDS" "$@"
+}
+
 # apt-get or apt-cache with a state of its own, below $1.
 lab_apt() {
     local root=$1 command=$2
@@ -61,7 +66,7 @@ lab_apt() {
 
     mkdir -p "$root/state/lists/partial" "$root/cache/archives/partial"
     : >"$root/status"
-    "$command" -qq -o "Dir::State=$root/state" \
+    lab_timed "$command" -qq -o "Dir::State=$root/state" \
         -o "Dir::State::status=$root/status" \
         -o "Dir::Cache=$root/cache" \
         -o "Dir::Etc::sourcelist=$root/sources.list" \
@@ -96,14 +101,18 @@ lab_unpack_packages() {
     local -a packages
 
     lab_say "downloading the hypervisor, its tools and the kernel"
-    lab_apt "$work/apt" apt-get update
+    lab_apt "$work/apt" apt-get update ||
+        lab_fail "apt-get update has failed, or takes more than" \
+            "$LAB_BUILD_SECONDS s"
     hypervisor=$(lab_apt_dependency "$work/apt" xen-system-amd64 xen-hypervisor-)
     tools=$(lab_apt_dependency "$work/apt" xen-system-amd64 xen-utils-4)
     kernel=$(lab_apt_dependency "$work/apt" linux-image-amd64 linux-image-)
     packages=("$hypervisor" "$tools" "$kernel" xen-utils-common busybox-static)
 
     mkdir -p "$work/debs"
-    (cd "$work/debs" && lab_apt "$work/apt" apt-get download "${packages[@]}")
+    (cd "$work/debs" && lab_apt "$work/apt" apt-get download "${packages[@]}") ||
+        lab_fail "apt-get download has failed, or takes more than" \
+            "$LAB_BUILD_SECONDS s"
     for package in "$work"/debs/*.deb; do
         dpkg-deb -x "$package" "$work/unpacked"
     done
@@ -181,7 +190,7 @@ lab_build_root() {
     (
         cd "$work"
         # shellcheck disable=SC2016 # $1 is the hook's
-        mmdebstrap --quiet --format=tar --variant=custom \
+        lab_timed mmdebstrap --quiet --format=tar --variant=custom \
             --include="$packages" --aptopt=apt.conf \
             --aptopt='APT::Install-Recommends "0"' \
             --dpkgopt='path-exclude=/usr/share/doc/*' \
@@ -190,9 +199,10 @@ lab_build_root() {
             --customize-hook='tar-in additions.tar /' \
             --customize-hook='chroot "$1" useradd -m -s /bin/bash -p "*" mpi' \
             "$codename" - - <apt/sources.list
-    ) | mksquashfs - "$image/root.sqfs" -tar -quiet -no-progress \
+    ) | lab_timed mksquashfs - "$image/root.sqfs" -tar -quiet -no-progress \
         -noI -noD -noF -noX 2>"$work/mksquashfs.log" >&2 ||
-        lab_fail "cannot build the file system: $(tail "$work/mksquashfs.log")"
+        lab_fail "cannot build the file system, in $LAB_BUILD_SECONDS s for" \
+            "each step: $(tail "$work/mksquashfs.log")"
 }
 
 lab_build_image() {
@@ -242,7 +252,9 @@ lab_require_image() {
 
     # labs that start at the same time build it once
     exec {lab_lock}>"$LAB_CACHE/lock"
-    flock "$lab_lock"
+    flock -w "$LAB_BUILD_SECONDS" "$lab_lock" ||
+        lab_fail "another lab has been building the images for more than" \
+            "$LAB_BUILD_SECONDS s"
     lab_build_keys
     if [ ! -d "$LAB_IMAGE" ]; then
         lab_build_image "$LAB_IMAGE"

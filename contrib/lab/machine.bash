@@ -65,7 +65,7 @@ lab_build_files() {
     cp "$LAB_STATE/initrd" "$LAB_STATE/files/lab/boot/"
     tar --anchored --no-wildcards --exclude=".$LAB_DIR" -cf - \
         "${members[@]}" |
-        mksquashfs - "$LAB_STATE/files.sqfs" -tar -quiet -no-progress \
+        lab_timed mksquashfs - "$LAB_STATE/files.sqfs" -tar -quiet -no-progress \
             -all-root -noI -noD -noF -noX >/dev/null 2>&1 ||
         lab_fail "cannot pack the files for the lab"
     rm -r "$LAB_STATE/files"
