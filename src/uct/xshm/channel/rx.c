@@ -61,6 +61,32 @@ xshm_rx_layout_is_valid(const xshm_rx_layout_t *layout, size_t data_size)
            (layout->max_payload <= xshm_ring_max_payload(layout->ring_size));
 }
 
+static void
+xshm_rx_complain_layout(const xshm_rx_layout_t *layout, size_t data_size)
+{
+    xshm_complain("xshm: refused a peer's channel: magic 0x%x version %u ring "
+                  "%u bytes, longest message %u bytes, %u pages, first line %u "
+                  "do not fit %zu bytes of memory",
+                  layout->magic, layout->version, layout->ring_size,
+                  layout->max_payload, layout->num_pages, layout->first_line,
+                  data_size);
+}
+
+/* Begin to read a ring whose layout has been checked */
+static void xshm_rx_begin(xshm_rx_t *rx, const xshm_rx_layout_t *layout)
+{
+    xshm_ring_rx_init(&rx->ring,
+                      UCS_PTR_BYTE_OFFSET(rx->mem->data, XSHM_ABI_RING_OFFSET),
+                      layout->ring_size, rx->mem->ret);
+    xshm_ring_rx_begin_at(&rx->ring, layout->first_line);
+    rx->max_payload = layout->max_payload;
+    rx->ring.hook   = xshm_barrier_is_available() ? NULL : xshm_rx_hook;
+    xshm_sleeper_init(&rx->sleeper, rx->mailbox,
+                      &((xshm_abi_return_t *)rx->mem->ret)->wake,
+                      &((const xshm_abi_data_t *)rx->mem->data)->wake);
+    xshm_sleeper_set_conn(&rx->sleeper, rx->conn);
+}
+
 static ucs_status_t xshm_rx_map(xshm_rx_t *rx, size_t data_size)
 {
     const xshm_platform_ops_t *ops = rx->mailbox->platform->ops;
@@ -68,10 +94,9 @@ static ucs_status_t xshm_rx_map(xshm_rx_t *rx, size_t data_size)
     ucs_status_t               status;
 
     if (!xshm_rx_data_size_is_valid(data_size)) {
-        xshm_complain(
-                "xshm: refused a peer that offers %zu bytes of memory, which "
-                "is no size of a channel",
-                data_size);
+        xshm_complain("xshm: refused a peer that offers %zu bytes of memory, "
+                      "which is no size of a channel",
+                      data_size);
         return UCS_ERR_INVALID_PARAM;
     }
 
@@ -82,28 +107,12 @@ static ucs_status_t xshm_rx_map(xshm_rx_t *rx, size_t data_size)
 
     xshm_rx_read_layout(rx->mem->data, &layout);
     if (!xshm_rx_layout_is_valid(&layout, data_size)) {
-        xshm_complain(
-                "xshm: refused a peer's channel: magic 0x%x version %u ring "
-                "%u bytes, longest message %u bytes, %u pages, first line %u "
-                "do "
-                "not fit %zu bytes of memory",
-                layout.magic, layout.version, layout.ring_size,
-                layout.max_payload, layout.num_pages, layout.first_line,
-                data_size);
+        xshm_rx_complain_layout(&layout, data_size);
         ops->mem_free(rx->mem);
         return UCS_ERR_INVALID_PARAM;
     }
 
-    xshm_ring_rx_init(&rx->ring,
-                      UCS_PTR_BYTE_OFFSET(rx->mem->data, XSHM_ABI_RING_OFFSET),
-                      layout.ring_size, rx->mem->ret);
-    xshm_ring_rx_begin_at(&rx->ring, layout.first_line);
-    rx->max_payload = layout.max_payload;
-    rx->ring.hook   = xshm_barrier_is_available() ? NULL : xshm_rx_hook;
-    xshm_sleeper_init(&rx->sleeper, rx->mailbox,
-                      &((xshm_abi_return_t *)rx->mem->ret)->wake,
-                      &((const xshm_abi_data_t *)rx->mem->data)->wake);
-    xshm_sleeper_set_conn(&rx->sleeper, rx->conn);
+    xshm_rx_begin(rx, &layout);
     return UCS_OK;
 }
 

@@ -152,6 +152,34 @@ ucs_status_t xshm_xen_poll_store(xshm_xen_t *xen)
     return xshm_xen_poll_fd(xen, xshm_xen_store_fd(&xen->store));
 }
 
+static ucs_status_t xshm_xen_open_gnttab(xshm_xen_t *xen)
+{
+    /* It would write a line for each page that a peer offers and has not
+     * granted; we write our own, and not without end */
+    xen->logger =
+            (xentoollog_logger *)xtl_createlogger_stdiostream(stderr,
+                                                              XTL_CRITICAL, 0);
+    if (xen->logger == NULL) {
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    xen->gnttab = xengnttab_open(xen->logger, 0);
+    if (xen->gnttab == NULL) {
+        xtl_logger_destroy(xen->logger);
+        return UCS_ERR_IO_ERROR;
+    }
+
+    xshm_fdset_add(xengnttab_fd(xen->gnttab));
+    return UCS_OK;
+}
+
+static void xshm_xen_close_gnttab(xshm_xen_t *xen)
+{
+    xshm_fdset_forget(xengnttab_fd(xen->gnttab));
+    xengnttab_close(xen->gnttab);
+    xtl_logger_destroy(xen->logger);
+}
+
 static ucs_status_t xshm_xen_open_fds(xshm_xen_t *xen)
 {
     xen->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -171,25 +199,18 @@ static ucs_status_t xshm_xen_open_fds(xshm_xen_t *xen)
         goto err_close_kick;
     }
 
-    /* It would write a line for each page that a peer offers and has not
-     * granted; we write our own, and not without end */
-    xen->logger =
-            (xentoollog_logger *)xtl_createlogger_stdiostream(stderr,
-                                                              XTL_CRITICAL, 0);
-    if (xen->logger == NULL) {
+    if (xshm_xen_open_gnttab(xen) != UCS_OK) {
         goto err_close_gntalloc;
     }
 
-    xen->gnttab = xengnttab_open(xen->logger, 0);
-    if (xen->gnttab == NULL) {
-        goto err_destroy_logger;
+    if (xshm_xen_poll_fd(xen, xen->kick_fd) != UCS_OK) {
+        goto err_close_gnttab;
     }
 
-    xshm_fdset_add(xengnttab_fd(xen->gnttab));
-    return xshm_xen_poll_fd(xen, xen->kick_fd);
+    return UCS_OK;
 
-err_destroy_logger:
-    xtl_logger_destroy(xen->logger);
+err_close_gnttab:
+    xshm_xen_close_gnttab(xen);
 err_close_gntalloc:
     xshm_fdset_close(xen->gntalloc_fd);
 err_close_kick:
@@ -204,9 +225,7 @@ err:
 
 static void xshm_xen_close_fds(xshm_xen_t *xen)
 {
-    xshm_fdset_forget(xengnttab_fd(xen->gnttab));
-    xengnttab_close(xen->gnttab);
-    xtl_logger_destroy(xen->logger);
+    xshm_xen_close_gnttab(xen);
     xshm_fdset_close(xen->gntalloc_fd);
     xshm_fdset_close(xen->kick_fd);
     xshm_fdset_close(xen->epoll_fd);
