@@ -8,8 +8,14 @@
  * sleeps while there is none. Each is the waker of the other. A service thread
  * in each process begins to serve the other side at any time.
  *
+ * With ASKS, asking is modelled too, as src/uct/xshm/channel/sleeper.c does it: the
+ * receiver asks to be woken up to that many times, and leaves in between, through
+ * its own service and the sender's. The ring has always room then, and only the
+ * receiver sleeps.
+ *
  * A lost wake-up is a sleeper that nobody wakes: spin reports an invalid end
- * state.
+ * state. A lost wish is one that the other side has not heard of in the end: spin
+ * reports a violated assertion.
  *
  * The processor (one of them is defined):
  *
@@ -19,11 +25,23 @@
  *         all processors at once.
  *
  * A processor does not look ahead over an interrupt: membarrier() sees all that
- * a thread did before, and nothing of what it does after.
+ * a thread did before, and nothing of what it does after. With NO_MEMBARRIER the
+ * kernel has none: the hook is there from the start, and ALL_THREADS is a fence
+ * of the service's thread.
  *
- * What is taken out of the protocol, to show that it is needed (at most one is
- * defined): NO_BEFORE_LOOK, NO_AFTER_NEWS, NO_ALL_THREADS, NO_ACKED; and, of the
- * order of system calls and of the values: LATE_DRAIN, SAME_VALUE.
+ * What is taken out of the protocol, to show that it is needed (defined one at a
+ * time, where the script does not say otherwise): NO_ and the name of a barrier;
+ * and, of the order of steps and of the values:
+ *
+ *   LATE_DRAIN  old notifications are drained after looking again
+ *   SAME_VALUE  each sleep has the same number
+ *   LATE_HOOK   the hook is set after ALL_THREADS
+ *   EARLY_ACK   the acknowledgement comes before ALL_THREADS
+ *   SAME_WISH   who asks again does so with the same number
+ *
+ * Not here, since no wake-up depends on it: that PUBLISH and GIVE_BACK are
+ * releases (for what a record holds, and for what may be overwritten; in this
+ * model they are plain stores), and that HOOK is one.
  */
 
 #ifndef MESSAGES
@@ -35,19 +53,38 @@
 #define OF_MESSAGES 0
 #define OF_ROOM     1
 
-/* The memory: four words for each direction */
-#define NEWS(d)     ((d) * 4)       /* Headers, or lines given back: a count */
-#define SLEEPS(d)   ((d) * 4 + 1)
-#define HOOK(d)     ((d) * 4 + 2)   /* Of the waker's process */
-#define NOTIFIES(d) ((d) * 4 + 3)
+/* The memory: words for each direction */
+#define WORDS       7
+#define NEWS(d)     ((d) * WORDS)     /* Headers, or lines given back: a count */
+#define SLEEPS(d)   ((d) * WORDS + 1)
+#define HOOK(d)     ((d) * WORDS + 2) /* Of the waker's process */
+#define ATTACHED(d) ((d) * WORDS + 3) /* The same */
+#define NOTIFIES(d) ((d) * WORDS + 4)
+#define WANTS(d)    ((d) * WORDS + 5)
+#define POSTED(d)   ((d) * WORDS + 6) /* Of the sleeper's process */
 
-byte mem[8];
+byte mem[14];
+
+#ifdef ASKS
+/* From a sleeper to its service, and from that to the waker's service: with the
+ * descriptor that it is to be woken by, or without */
+chan work      = [2] of { bit };
+chan attention = [2 * ASKS] of { bool };
+#endif
 
 /* The descriptor by which each thread is woken */
 bool readable[2];
 
 /* What the thread has done of its present news, for ALL_THREADS */
 bool published[2], looked_at_hook[2], looked_at_sleeps[2];
+bool looked_at_attached[2];
+
+/* Without ASKS, both want to be woken from the start */
+#ifdef ASKS
+#define FIRST_WISH 0
+#else
+#define FIRST_WISH 1
+#endif
 
 #define IS_ODD(x) (((x) & 1) == 1)
 
@@ -102,30 +139,46 @@ inline flush(me) {
 #define AFTER_ACKED did_ack
 #endif
 
+/* IS_HOOKED is a fence of the compiler: without it, the program that runs may
+ * look first and then publish */
+#ifdef NO_IS_HOOKED
+#define HOOK_IN_ORDER(me) true
+#else
+#define HOOK_IN_ORDER(me) (!looked_at_hook[me] || published[me])
+#endif
+
 /* Are the things that it has done the first ones in the program's order? */
 #define INTERRUPTIBLE(me) \
-    ((!looked_at_hook[me] || published[me]) && \
-     (!looked_at_sleeps[me] || (published[me] && looked_at_hook[me])))
+    (HOOK_IN_ORDER(me) && \
+     (!(looked_at_sleeps[me] || looked_at_attached[me]) || \
+      (published[me] && looked_at_hook[me])))
 #endif
 
 
 /* Waker: store news, and notify the sleeper if it sleeps */
 inline publish(me, count) {
     atomic {
-        published[me]        = false;
-        looked_at_hook[me]   = false;
-        looked_at_sleeps[me] = false;
+        published[me]          = false;
+        looked_at_hook[me]     = false;
+        looked_at_sleeps[me]   = false;
+        looked_at_attached[me] = false;
     };
 
 #ifdef TSO
+#ifdef NO_IS_HOOKED
+    hook = mem[HOOK(me)];
+    STORE(me, NEWS(me), count);
+#else
     STORE(me, NEWS(me), count);                 /* PUBLISH, GIVE_BACK */
     hook = mem[HOOK(me)];                       /* IS_HOOKED */
+#endif
     if
     :: hook ->
 #ifndef NO_AFTER_NEWS
         FENCE(me);                              /* AFTER_NEWS */
 #endif
-        seen = mem[SLEEPS(me)]                  /* IS_ASLEEP */
+        seen     = mem[SLEEPS(me)];             /* IS_ASLEEP */
+        attached = mem[ATTACHED(me)]
     :: else
     fi;
 #else
@@ -139,26 +192,96 @@ inline publish(me, count) {
     :: atomic { !looked_at_sleeps[me] && AFTER_NEWS(me) ->
            seen = mem[SLEEPS(me)];              /* IS_ASLEEP */
            looked_at_sleeps[me] = true }
+    :: atomic { !looked_at_attached[me] && AFTER_NEWS(me) ->
+           attached = mem[ATTACHED(me)];
+           looked_at_attached[me] = true }
     :: published[me] && looked_at_hook[me] &&
-       (looked_at_sleeps[me] || !hook) -> break
+       ((looked_at_sleeps[me] && looked_at_attached[me]) || !hook) -> break
     od;
 #endif
 
     if
-    :: hook && IS_ODD(seen) && (seen != served) ->
+    :: hook && IS_ODD(seen) && (seen != served) && attached ->
         served = seen;
         readable[1 - me] = true                 /* notify */
     :: else
     fi;
-    hook = false;
-    seen = 0
+    hook     = false;
+    attached = false;
+    seen     = 0
 }
+
+#ifdef ASKS
+/* Sleeper: say what is wanted from now on, and let the service send word of it,
+ * unless it will do so anyway */
+inline wish_for(me, d, number) {
+    wants = number;
+#if defined(TSO) && defined(NO_POST)
+    STORE(me, WANTS(d), wants);
+    posted = mem[POSTED(d)];
+    STORE(me, POSTED(d), true);
+#elif defined(TSO)
+    STORE(me, WANTS(d), wants);
+    atomic {                                    /* POST */
+        FENCE(me) ->
+        posted         = mem[POSTED(d)];
+        mem[POSTED(d)] = true
+    };
+#elif defined(NO_POST)
+    if
+    :: mem[WANTS(d)] = wants;
+       atomic { posted = mem[POSTED(d)]; mem[POSTED(d)] = true }
+    :: atomic { posted = mem[POSTED(d)]; mem[POSTED(d)] = true };
+       mem[WANTS(d)] = wants
+    fi;
+#else
+    mem[WANTS(d)] = wants;
+    atomic {                                    /* POST */
+        posted         = mem[POSTED(d)];
+        mem[POSTED(d)] = true
+    };
+#endif
+    if
+    :: !posted -> FENCE(me); work!0             /* By a lock */
+    :: else
+    fi;
+    posted = false
+}
+
+/* Begins to sleep, and has not asked */
+inline ask(me, d) {
+    if
+    :: wants == 0 ->
+        asks = asks + 1;
+#ifdef SAME_WISH
+        wish_for(me, d, 1)
+#else
+        wish_for(me, d, asks)
+#endif
+    :: else
+    fi
+}
+
+/* Is awake, and has polled for long, or not */
+inline leave(me, d) {
+    if
+    :: (wants != 0) && (asks < ASKS) -> wish_for(me, d, 0)
+    :: true
+    fi
+}
+#else
+#define ask(me, d)   skip
+#define leave(me, d) skip
+#endif
+
+#define IS_ACKED(d) ((wants != 0) && (mem[NOTIFIES(d)] == wants))
 
 /* Sleeper: wait until there are more than `count` news. `d` is the direction
  * that they come from. */
 inline sleep_until(me, d, count) {
     do
     :: true ->
+        ask(me, d);
 #ifndef LATE_DRAIN
         readable[me] = false;                   /* Drain */
 #endif
@@ -174,7 +297,7 @@ inline sleep_until(me, d, count) {
 #ifndef NO_BEFORE_LOOK
         FENCE(me);                              /* BEFORE_LOOK */
 #endif
-        acked = mem[NOTIFIES(d)];               /* ACKED */
+        acked = IS_ACKED(d);                    /* ACKED */
         news  = mem[NEWS(d)];                   /* LOOK_AGAIN */
 #else
         did_sleep = false;
@@ -185,7 +308,7 @@ inline sleep_until(me, d, count) {
                mem[SLEEPS(d)] = sleeps;         /* SLEEP */
                did_sleep = true }
         :: atomic { !did_ack && BEFORE_LOOK ->
-               acked = mem[NOTIFIES(d)];        /* ACKED */
+               acked = IS_ACKED(d);             /* ACKED */
                did_ack = true }
         :: atomic { !did_look && BEFORE_LOOK && AFTER_ACKED ->
                news = mem[NEWS(d)];             /* LOOK_AGAIN */
@@ -202,7 +325,7 @@ inline sleep_until(me, d, count) {
         :: news > count -> break
         :: news <= count && !acked ->
             /* The timer: as long as nobody serves us, we look by ourselves */
-            mem[NOTIFIES(d)] || (mem[NEWS(d)] > count)
+            IS_ACKED(d) || (mem[NEWS(d)] > count)
         :: news <= count && acked ->
             readable[me]                        /* Sleep */
         fi;
@@ -210,6 +333,7 @@ inline sleep_until(me, d, count) {
         /* Progress: awake */
         sleeps = sleeps + 1;
         STORE(me, SLEEPS(d), sleeps);
+        leave(me, d);
         if
         :: mem[NEWS(d)] > count -> break
         :: else
@@ -221,42 +345,44 @@ inline sleep_until(me, d, count) {
 
 proctype sender()
 {
-    byte i, sleeps, served, seen, news;
-    bool hook, acked, did_sleep, did_ack, did_look;
+    byte i, sleeps, served, seen, news, wants = FIRST_WISH, asks;
+    bool hook, attached, acked, posted, did_sleep, did_ack, did_look;
 
     for (i : 1 .. MESSAGES) {
+#ifndef ASKS
         /* Room: as many lines given back as were taken */
         if
         :: mem[NEWS(OF_ROOM)] + 1 >= i
         :: else -> sleep_until(0, OF_ROOM, i - 2)
         fi;
+#endif
         publish(0, i)
     }
 }
 
 proctype receiver()
 {
-    byte i, sleeps, served, seen, news;
-    bool hook, acked, did_sleep, did_ack, did_look;
+    byte i, sleeps, served, seen, news, wants = FIRST_WISH, asks;
+    bool hook, attached, acked, posted, did_sleep, did_ack, did_look;
 
     for (i : 1 .. MESSAGES) {
         if
         :: mem[NEWS(OF_MESSAGES)] >= i
         :: else -> sleep_until(1, OF_MESSAGES, i - 1)
         fi;
+#ifndef ASKS
         publish(1, i)
+#endif
     }
 }
 
-/* Begins to serve the other side's wish to be woken */
-proctype service(byte d)
-{
-#ifdef TSO
-    byte where, what;
-#endif
-
-    STORE(2 + d, HOOK(d), true);                /* HOOK */
-#ifndef NO_ALL_THREADS
+/* The waker's service: each thread of this process does a full fence */
+inline all_threads(d) {
+#if defined(NO_ALL_THREADS)
+    skip
+#elif defined(NO_MEMBARRIER)
+    FENCE(2 + d)                                /* ALL_THREADS */
+#else
     atomic {                                    /* ALL_THREADS */
         INTERRUPTIBLE(d) ->
 #ifdef TSO
@@ -267,22 +393,146 @@ proctype service(byte d)
 #else
         skip
 #endif
-    };
+    }
 #endif
-    STORE(2 + d, NOTIFIES(d), true)             /* ACK */
+}
+
+#ifdef NO_MEMBARRIER
+#define UNHOOK(d) skip
+#else
+#define UNHOOK(d) STORE(2 + d, HOOK(d), false)
+#endif
+
+inline set_hook(d) {
+    if
+    :: heard != 0 -> STORE(2 + d, HOOK(d), true)    /* HOOK */
+    :: else       -> UNHOOK(d)
+    fi
+}
+
+/* The waker's service: do what the sleeper wants. On a processor that reorders,
+ * only ALL_THREADS, or that ACK is a release, keeps ACK behind the others. */
+inline serve(d) {
+    heard = mem[WANTS(d)];
+#if defined(WEAK) && defined(NO_ACK) && defined(NO_ALL_THREADS)
+    if
+    :: STORE(2 + d, NOTIFIES(d), heard)
+    :: skip
+    fi;
+#endif
+    if
+    :: heard != 0 -> STORE(2 + d, ATTACHED(d), true)
+    :: else
+    fi;
+#ifdef EARLY_ACK
+    STORE(2 + d, NOTIFIES(d), heard);
+#endif
+#ifndef LATE_HOOK
+    set_hook(d);
+#endif
+    all_threads(d);
+#ifdef LATE_HOOK
+    set_hook(d);
+#endif
+    STORE(2 + d, NOTIFIES(d), heard);           /* ACK */
+    heard = 0
+}
+
+#ifdef ASKS
+/* The sleeper's service: send word of what is wanted */
+proctype attach(byte d)
+{
+    byte wish;
+
+end:
+    do
+    :: work?0 ->
+#if defined(TSO) && defined(NO_REPOST)
+        STORE(3 - d, POSTED(d), false);
+        wish = mem[WANTS(d)];
+#elif defined(TSO)
+        atomic {                                /* REPOST */
+            FENCE(3 - d) -> mem[POSTED(d)] = false
+        };
+        wish = mem[WANTS(d)];
+#elif defined(NO_REPOST)
+        if
+        :: mem[POSTED(d)] = false; wish = mem[WANTS(d)]
+        :: wish = mem[WANTS(d)]; mem[POSTED(d)] = false
+        fi;
+#else
+        mem[POSTED(d)] = false;                 /* REPOST */
+        wish = mem[WANTS(d)];
+#endif
+        FENCE(3 - d);                           /* By a system call */
+        attention!(wish != 0);
+        wish = 0
+    od
+}
+
+/* The waker's service. It keeps the first descriptor that it gets. */
+proctype service(byte d)
+{
+    byte heard;
+    bool has_wake, can_wake;
+#ifdef TSO
+    byte where, what;
+#endif
+
+end:
+    do
+    :: attention?has_wake ->
+        can_wake = can_wake || has_wake;
+        has_wake = false;
+        if
+        :: can_wake -> serve(d)
+        :: else
+        fi
+    od
+}
+#else
+/* Begins to serve the other side's wish to be woken */
+proctype service(byte d)
+{
+    byte heard;
+#ifdef TSO
+    byte where, what;
+#endif
+
+    serve(d)
+}
+#endif
+
+/* Where all has come to an end, the waker knows what the sleeper wants */
+inline check_wishes() {
+    timeout ->
+    assert(mem[NOTIFIES(OF_MESSAGES)] == mem[WANTS(OF_MESSAGES)])
 }
 
 init {
     atomic {
+#ifdef NO_MEMBARRIER
+        mem[HOOK(OF_MESSAGES)] = true;
+        mem[HOOK(OF_ROOM)]     = true;
+#endif
+        mem[WANTS(OF_MESSAGES)] = FIRST_WISH;
+        mem[WANTS(OF_ROOM)]     = FIRST_WISH;
         run sender();
         run receiver();
         run service(OF_MESSAGES);
+#ifdef ASKS
+        run attach(OF_MESSAGES);
+#else
         run service(OF_ROOM);
+#endif
 #ifdef TSO
         run drain_buffer(0);
         run drain_buffer(1);
         run drain_buffer(2);
         run drain_buffer(3);
 #endif
-    }
+    };
+#ifdef ASKS
+    check_wishes()
+#endif
 }
