@@ -77,7 +77,10 @@ void xshm_sleeper_wake_peer(xshm_sleeper_t *sleeper)
 
 void xshm_sleeper_set_conn(xshm_sleeper_t *sleeper, xshm_conn_t *conn)
 {
-    sleeper->conn = conn;
+    /* Once attached, the interface's thread may be reading it */
+    if (sleeper->conn != conn) {
+        sleeper->conn = conn;
+    }
 }
 
 void xshm_sleeper_handle_attention(xshm_sleeper_t   *sleeper,
