@@ -1361,6 +1361,39 @@ static void test_passive_target(int fd, void *arg)
     test_close();
 }
 
+/* Progress until the other process says something */
+static void test_serve(int fd)
+{
+    char byte;
+
+    while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT | MSG_PEEK) < 0) {
+        test_progress();
+    }
+    xshm_test_await(fd);
+}
+
+/* Only the allocated memory may be written, with ones */
+static void test_keys_target(int fd, void *arg)
+{
+    test_memory_t memory, other;
+    unsigned      i;
+
+    test_open(1);
+    test_memory_alloc(&memory, TEST_SIZE);
+    test_memory_reg(&other, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+    test_offer(fd, &memory);
+    test_serve(fd);
+    xshm_test_check(memory.base[0] == 1);
+    xshm_test_check(memory.base[TEST_SIZE - 1] == 1);
+    for (i = 0; i < TEST_SIZE; ++i) {
+        xshm_test_check(memory.base[i] <= 1);
+        xshm_test_check(other.base[i] == TEST_PATTERN);
+    }
+    test_memory_free(&other);
+    test_memory_free(&memory);
+    test_close();
+}
+
 static void test_cycles_target(int fd, void *arg);
 static void test_withdraw_target(int fd, void *arg);
 static void test_killed_target(int fd, void *arg);
@@ -1372,6 +1405,7 @@ static const struct {
     const char *name;
     void (*run)(int fd, void *arg);
 } test_targets[] = {{"passive", test_passive_target},
+                    {"keys", test_keys_target},
                     {"cycles", test_cycles_target},
                     {"withdraw", test_withdraw_target},
                     {"killed", test_killed_target},
@@ -1459,6 +1493,67 @@ static void test_passive(void **state)
     xshm_test_peer_join(&peer);
     test_close();
     free(data);
+}
+
+/* In front of what a key names, and behind it, if it is all of what is mapped */
+static void test_refused_outside(const void *data, size_t length, uint64_t base,
+                                 uct_rkey_t rkey)
+{
+    const uint64_t places[] = {base - length, base - 1,
+                               base + TEST_SIZE - length + 1, base + TEST_SIZE};
+    ucs_status_t   status;
+    unsigned       i;
+
+    for (i = 0; i < XSHM_TEST_ARRAY_SIZE(places); ++i) {
+        status = test_put_short(data, length, places[i], rkey);
+        status = (status == UCS_OK) ? test_flush(test.ep[0][1]) : status;
+        assert_int_equal(status, UCS_ERR_REJECTED);
+    }
+}
+
+/* Every bit turned of a key of memory that is mapped here: before it is, and
+ * after */
+static void test_hostile_mapped_keys(void **state)
+{
+    uint8_t           data[TEST_GUARD];
+    uct_rkey_bundle_t bundle;
+    xshm_test_peer_t  peer;
+    test_offer_t      offer;
+    unsigned          bit, round;
+
+    test_target_start(&peer, "keys");
+    xshm_test_get(peer.fd, &offer, sizeof(offer));
+    test_open(2);
+    test_connect_offer(&offer);
+    memset(data, 1, sizeof(data));
+    for (round = 0; round < 2; ++round) {
+        for (bit = 0; bit < 8 * sizeof(offer.key); ++bit) {
+            offer.key[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+            if (test_unpack(offer.key, &bundle) == UCS_OK) {
+                (void)test_put_short(data, sizeof(data), offer.base,
+                                     bundle.rkey);
+                (void)test_put_short(data, sizeof(data),
+                                     offer.base + TEST_SIZE - sizeof(data),
+                                     bundle.rkey);
+                (void)test_flush(test.ep[0][1]);
+                test_refused_outside(data, sizeof(data), offer.base,
+                                     bundle.rkey);
+                test_release(&bundle);
+            }
+            offer.key[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        }
+
+        /* It is mapped from now on, and stays so */
+        assert_int_equal(test_unpack(offer.key, &bundle), UCS_OK);
+        assert_int_equal(test_put_short(data, sizeof(data), offer.base,
+                                        bundle.rkey),
+                         UCS_OK);
+        test_refused_outside(data, sizeof(data), offer.base, bundle.rkey);
+        test_release(&bundle);
+    }
+    xshm_test_signal(peer.fd);
+    xshm_test_peer_join(&peer);
+    test_close();
 }
 
 static void test_cycles_target(int fd, void *arg)
@@ -1873,6 +1968,7 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_hint_of_keys),
             cmocka_unit_test(test_destroy_cancels),
             cmocka_unit_test(test_passive),
+            cmocka_unit_test(test_hostile_mapped_keys),
             cmocka_unit_test(test_cycles),
             cmocka_unit_test(test_withdraw),
             cmocka_unit_test(test_target_killed),

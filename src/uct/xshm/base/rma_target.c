@@ -34,8 +34,14 @@ static int xshm_rma_reply_is_valid(const xshm_abi_rma_t *rma)
 
 static int xshm_rma_put_is_valid(const xshm_rma_request_t *request)
 {
-    return (request->rma.reply == XSHM_ABI_NO_REPLY) &&
-           (request->rma.length <= request->data_size);
+    return (request->op == 0) && (request->rma.reply == XSHM_ABI_NO_REPLY) &&
+           (request->rma.length == request->data_size);
+}
+
+static int xshm_rma_get_is_valid(const xshm_rma_request_t *request)
+{
+    return (request->op == 0) && (request->data_size == 0) &&
+           xshm_rma_reply_is_valid(&request->rma);
 }
 
 static int xshm_rma_atomic_is_valid(const xshm_rma_request_t *request)
@@ -44,6 +50,8 @@ static int xshm_rma_atomic_is_valid(const xshm_rma_request_t *request)
 
     return (request->data_size == sizeof(request->operands)) &&
            (request->op < XSHM_ATOMIC_LAST) &&
+           ((request->op == XSHM_ATOMIC_CSWAP) ||
+            (request->operands.compare == 0)) &&
            ((rma->length == sizeof(uint32_t)) ||
             (rma->length == sizeof(uint64_t))) &&
            ((rma->address % rma->length) == 0) &&
@@ -64,11 +72,15 @@ static unsigned xshm_rma_right(const xshm_rma_request_t *request)
 
 static int xshm_rma_request_is_valid(const xshm_rma_request_t *request)
 {
+    if (request->rma.unused != 0) {
+        return 0;
+    }
+
     switch (request->type) {
     case XSHM_RECORD_PUT:
         return xshm_rma_put_is_valid(request);
     case XSHM_RECORD_GET:
-        return xshm_rma_reply_is_valid(&request->rma);
+        return xshm_rma_get_is_valid(request);
     default:
         return xshm_rma_atomic_is_valid(request);
     }
