@@ -4,8 +4,9 @@
  *
  * The running service of the device "local", and a peer that sends it anything,
  * with and without descriptors, and writes anything into the start of the data
- * pages that it offers: layout, and lines for waking up. After each input the service must still answer,
- * and have closed all that the input opened.
+ * pages that it offers: layout, and lines for waking up. The peer is also asked
+ * for memory that it owns, and there is memory that it can ask for. After each
+ * input the service must still answer, and have closed all that the input opened.
  */
 
 #ifndef _GNU_SOURCE
@@ -15,6 +16,8 @@
 #include "fuzz_input.h"
 
 #include <uct/xshm/channel/rx.h>
+#include <uct/xshm/memory/registry.h>
+#include <uct/xshm/memory/view.h>
 #include <uct/xshm/platform/fdset.h>
 #include <uct/xshm/platform/local/local.h>
 #include <uct/xshm/platform/local/local_wire.h>
@@ -36,6 +39,12 @@
 #define FUZZ_CLEAN_TRIES 30000
 #define FUZZ_CLEAN_USEC  500
 
+/* Memory of the peer that it is asked for, of a process of its own name */
+#define FUZZ_PROCESS 0x66757a7aul
+#define FUZZ_SLOT    6
+#define FUZZ_ID      5
+#define FUZZ_BASE    0x7000000ul
+
 
 enum {
     FUZZ_PACKET_RAW     = 1 << 0, /* Not even the first words are right */
@@ -44,7 +53,8 @@ enum {
     FUZZ_PACKET_LENGTH  = 1 << 3, /* Another length */
     FUZZ_PACKET_LAYOUT  = 1 << 4, /* Write another layout before */
     FUZZ_PACKET_WAKE    = 1 << 5, /* Write the line for waking up before */
-    FUZZ_PACKET_BELL    = 1 << 6  /* With what can wake us */
+    FUZZ_PACKET_BELL    = 1 << 6, /* With what can wake us */
+    FUZZ_PACKET_MEMORY  = 1 << 7  /* About memory that there is */
 };
 
 
@@ -56,6 +66,11 @@ static int              fuzz_bell_fds[2];
 static int              fuzz_bad_fd;
 static unsigned         fuzz_num_fds;
 static int              fuzz_free_fd; /* The lowest number that is not in use */
+static int              fuzz_listener; /* The peer's */
+static int              fuzz_region_fd;
+static xshm_reg_t      *fuzz_reg;    /* Memory that the peer may ask for */
+static xshm_view_t     *fuzz_view;   /* What the peer is asked for */
+static uint64_t         fuzz_region; /* Its name */
 
 
 static ucs_log_func_rc_t
@@ -89,6 +104,24 @@ static int fuzz_lowest_free_fd(void)
     return fd;
 }
 
+static void fuzz_start_memory(void)
+{
+    xshm_region_spec_t spec = {.length = FUZZ_DATA_SIZE,
+                               .rights = XSHM_RIGHT_ALL,
+                               .domain = XSHM_DOMAIN_SAME};
+    struct sockaddr_un sockaddr;
+    socklen_t          length;
+    void              *start;
+
+    fuzz_check(xshm_reg_alloc(&xshm_local_ops, &spec, &fuzz_reg) == UCS_OK);
+    fuzz_region_fd =
+            fuzz_memfd(FUZZ_DATA_SIZE, F_SEAL_SHRINK | F_SEAL_GROW, &start);
+    fuzz_listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    length        = xshm_local_sockaddr(geteuid(), FUZZ_PROCESS, &sockaddr);
+    fuzz_check(bind(fuzz_listener, (struct sockaddr *)&sockaddr, length) == 0);
+    fuzz_check(listen(fuzz_listener, 1) == 0);
+}
+
 static void fuzz_start(void)
 {
     const int       size_seals = F_SEAL_SHRINK | F_SEAL_GROW;
@@ -110,7 +143,8 @@ static void fuzz_start(void)
     fuzz_good_fds[1] = fuzz_memfd(XSHM_ABI_RETURN_SIZE, size_seals, &ret);
     fuzz_check(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0,
                           fuzz_bell_fds) == 0);
-    fuzz_bad_fd  = open("/dev/null", O_RDWR | O_CLOEXEC);
+    fuzz_bad_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    fuzz_start_memory();
     fuzz_num_fds = xshm_fdset_count();
     fuzz_free_fd = fuzz_lowest_free_fd();
 }
@@ -173,7 +207,88 @@ static void fuzz_write(fuzz_input_t *input, unsigned flags)
     }
 }
 
-static void fuzz_send_packet(int fd, fuzz_input_t *input)
+/* Let the service ask the peer. @return The socket by which it does. */
+static int fuzz_ask(void)
+{
+    xshm_platform_t *platform = xshm_service_platform(&xshm_local_ops);
+    xshm_abi_key_t   key      = {.process = FUZZ_PROCESS,
+                                 .region  = ++fuzz_region,
+                                 .slot    = FUZZ_SLOT,
+                                 .id      = FUZZ_ID};
+    struct pollfd    pollfd   = {.fd = fuzz_listener, .events = POLLIN};
+    uint8_t          dev_addr[XSHM_DEV_ADDR_MAX];
+    int              fd;
+
+    platform->ops->get_dev_addr(platform, dev_addr);
+    fuzz_view = xshm_view_get(&key, XSHM_DOMAIN_SAME);
+    xshm_view_ask(fuzz_view, platform, dev_addr, &key);
+    fuzz_check(poll(&pollfd, 1, FUZZ_ANSWER_MSEC) == 1);
+    fd = accept4(fuzz_listener, NULL, NULL, SOCK_CLOEXEC);
+    fuzz_check(fd >= 0);
+    return fd;
+}
+
+/* What was mapped is all there: reading it is no SIGBUS */
+static void fuzz_end_ask(void)
+{
+    const xshm_region_info_t *info = &fuzz_view->info;
+
+    if (xshm_view_state(fuzz_view) == XSHM_VIEW_MAPPED) {
+        fuzz_check((info->length > 0) && (info->region == fuzz_region));
+        fuzz_check(info->base + info->length >= info->base);
+        fuzz_check(!(info->rights & ~(unsigned)XSHM_RIGHT_ALL));
+        (void)*(volatile char *)info->address;
+        (void)((volatile char *)info->address)[info->length - 1];
+    }
+
+    xshm_view_put(fuzz_view);
+}
+
+/* The right answer to the question, or a question for what there is, of which
+ * the input may change a part */
+static void fuzz_make_memory(fuzz_input_t *input, xshm_local_msg_t *msg)
+{
+    unsigned how = (unsigned)fuzz_take(input, 1);
+
+    if ((how % 4) == 0) {
+        msg->type = XSHM_LOCAL_MSG_MAP;
+        msg->slot = fuzz_reg->slot;
+        msg->id   = fuzz_reg->id;
+    } else {
+        msg->type   = XSHM_LOCAL_MSG_REGION;
+        msg->slot   = FUZZ_SLOT;
+        msg->id     = FUZZ_ID;
+        msg->region = fuzz_region;
+        msg->base   = FUZZ_BASE;
+        msg->length = FUZZ_DATA_SIZE;
+        msg->rights = XSHM_RIGHT_ALL;
+    }
+
+    switch ((how / 4) % 16) {
+    case 0:
+        msg->slot ^= (uint32_t)fuzz_take(input, 1);
+        break;
+    case 1:
+        msg->id ^= fuzz_take(input, 1);
+        break;
+    case 2:
+        msg->region ^= fuzz_take(input, 1);
+        break;
+    case 3:
+        msg->base = ~fuzz_take(input, 2);
+        break;
+    case 4:
+        msg->length = fuzz_take(input, 3);
+        break;
+    case 5:
+        msg->rights = (uint32_t)fuzz_take(input, 1);
+        break;
+    default:
+        break;
+    }
+}
+
+static void fuzz_send_packet(int fd, int owner_fd, fuzz_input_t *input)
 {
     union {
         xshm_local_msg_t msg;
@@ -210,6 +325,12 @@ static void fuzz_send_packet(int fd, fuzz_input_t *input)
 
     if (flags & FUZZ_PACKET_BELL) {
         fds[0] = fuzz_bell_fds[0];
+    }
+
+    if (flags & FUZZ_PACKET_MEMORY) {
+        fuzz_make_memory(input, &packet.msg);
+        fds[0] = (flags & FUZZ_PACKET_GOOD_FD) ? fuzz_region_fd : fds[0];
+        fd     = (packet.msg.type == XSHM_LOCAL_MSG_REGION) ? owner_fd : fd;
     }
 
     fuzz_write(input, flags);
@@ -275,7 +396,7 @@ static void fuzz_expect_clean(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input_t input = {data, size};
-    int          fd, i;
+    int          fd, owner_fd, i;
 
     if (fuzz_mailbox == NULL) {
         fuzz_start();
@@ -283,13 +404,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     *fuzz_data = fuzz_good_data;
     fd         = fuzz_connect();
+    owner_fd   = fuzz_ask();
     for (i = 0; (input.size > 0) && (i < FUZZ_MAX_PACKETS); ++i) {
-        fuzz_send_packet(fd, &input);
+        fuzz_send_packet(fd, owner_fd, &input);
         fuzz_take_events();
     }
 
     fuzz_expect_answer();
+    fuzz_end_ask();
     close(fd);
+    close(owner_fd);
     fuzz_expect_clean();
     return 0;
 }
