@@ -16,6 +16,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,6 +26,7 @@
 #define TEST_GUARD      64 /* Bytes around what is registered */
 #define TEST_NUM_OPS    500
 #define TEST_NUM_CYCLES 1000
+#define TEST_CYCLE_SIZE (64 * TEST_KIB)
 #define TEST_MAX_IFACES 4
 #define TEST_PART       1000
 #define TEST_PATTERN    0x5a
@@ -1563,7 +1565,7 @@ static void test_cycles_target(int fd, void *arg)
 
     test_open(1);
     for (i = 0; i < TEST_NUM_CYCLES; ++i) {
-        test_memory_alloc(&memory, 1 << 16);
+        test_memory_alloc(&memory, TEST_CYCLE_SIZE);
         test_offer(fd, &memory);
         xshm_test_await(fd);
         xshm_test_check(*(uint64_t *)memory.base == i + 1);
@@ -1605,6 +1607,61 @@ static void test_cycles(void **state)
         xshm_test_signal(peer.fd);
     }
     xshm_test_peer_join(&peer);
+    test_close();
+}
+
+/* Pages of mapped memory that there are */
+static unsigned test_count_pages(const void *address, size_t length)
+{
+    unsigned char is_there[TEST_CYCLE_SIZE / XSHM_ABI_PAGE_SIZE];
+    unsigned      count = 0;
+    size_t        i;
+
+    assert_int_equal(mincore((void *)address, length, is_there), 0);
+    for (i = 0; i < length / XSHM_ABI_PAGE_SIZE; ++i) {
+        count += is_there[i] & 1;
+    }
+    return count;
+}
+
+/* A user that gives no key back has all of it mapped, but costs the owner no
+ * page of what was freed */
+static void test_keys_are_kept(void **state)
+{
+    static uct_rkey_bundle_t bundles[TEST_NUM_CYCLES];
+    xshm_test_peer_t         peer;
+    test_offer_t             offer;
+    unsigned                 maps = 0;
+    uint64_t                 i;
+    void                    *ptr = NULL;
+
+    test_target_start(&peer, "cycles");
+    test_open(2);
+    for (i = 1; i <= TEST_NUM_CYCLES; ++i) {
+        xshm_test_get(peer.fd, &offer, sizeof(offer));
+        if (i == 1) {
+            test_connect_offer(&offer);
+            assert_int_equal(uct_ep_check(test.ep[0][1], 0, NULL), UCS_OK);
+            maps = xshm_test_count_shared_maps();
+        } else {
+            assert_int_equal(test_count_pages(ptr, TEST_CYCLE_SIZE), 0);
+        }
+        assert_int_equal(test_unpack(offer.key, &bundles[i - 1]), UCS_OK);
+        assert_int_equal(test_put_short(&i, sizeof(i), offer.base,
+                                        bundles[i - 1].rkey),
+                         UCS_OK);
+        assert_int_equal(uct_rkey_ptr(test_component(), &bundles[i - 1],
+                                      offer.base, &ptr),
+                         UCS_OK);
+        assert_true(test_count_pages(ptr, TEST_CYCLE_SIZE) > 0);
+        xshm_test_signal(peer.fd);
+    }
+    xshm_test_peer_join(&peer);
+    assert_true(xshm_test_count_shared_maps() >= TEST_NUM_CYCLES);
+    for (i = 0; i < TEST_NUM_CYCLES; ++i) {
+        test_release(&bundles[i]);
+    }
+    xshm_test_wait(xshm_test_count_shared_maps() <= maps);
     test_close();
 }
 
@@ -1970,6 +2027,7 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_passive),
             cmocka_unit_test(test_hostile_mapped_keys),
             cmocka_unit_test(test_cycles),
+            cmocka_unit_test(test_keys_are_kept),
             cmocka_unit_test(test_withdraw),
             cmocka_unit_test(test_target_killed),
             cmocka_unit_test(test_owner_killed),
