@@ -12,6 +12,7 @@
 
 #include <uct/xshm/platform/complain.h>
 
+#include <dirent.h>
 #include <dlfcn.h>
 
 
@@ -320,9 +321,57 @@ static void test_other_versions(void **state)
     test_close();
 }
 
+static unsigned test_count_threads(void)
+{
+    DIR           *dir   = opendir("/proc/self/task");
+    unsigned       count = 0;
+    struct dirent *entry;
+
+    while ((entry = readdir(dir)) != NULL) {
+        count += (entry->d_name[0] != '.');
+    }
+    closedir(dir);
+    return count;
+}
+
+/* Threads that run after memory was allocated with this setting */
+static unsigned test_alloc_allowed(const char *allowed)
+{
+    uct_alloc_method_t     method = UCT_ALLOC_METHOD_MD;
+    utest_context_t        context;
+    uct_allocated_memory_t memory;
+    uct_mem_alloc_params_t params = {.field_mask =
+                                             UCT_MEM_ALLOC_PARAM_FIELD_FLAGS |
+                                             UCT_MEM_ALLOC_PARAM_FIELD_MDS,
+                                     .flags = UCT_MD_MEM_ACCESS_ALL,
+                                     .mds   = {.mds = &context.md, .count = 1}};
+    unsigned               count;
+
+    assert_int_equal(setenv("UCX_XSHM_ALLOW", allowed, 1), 0);
+    memset(&context, 0, sizeof(context));
+    utest_context_open(&context, "xshm", xshm_test_device);
+    assert_int_equal(uct_mem_alloc(1, &method, 1, &params, &memory), UCS_OK);
+    count = test_count_threads();
+    uct_mem_free(&memory);
+    utest_context_close(&context);
+    unsetenv("UCX_XSHM_ALLOW");
+    return count;
+}
+
+/* To be the first: no service runs yet. Who of the list is this machine only that
+ * can tell. */
+static void test_alloc_asks_who_it_is(void **state)
+{
+    unsigned before = test_count_threads();
+
+    assert_int_equal(test_alloc_allowed("all"), before);
+    assert_int_equal(test_alloc_allowed("1,2"), before + 1);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_alloc_asks_who_it_is),
             cmocka_unit_test(test_callback_sends),
             cmocka_unit_test(test_callback_destroys),
             cmocka_unit_test(test_callback_destroys_loopback),

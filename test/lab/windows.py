@@ -39,6 +39,12 @@ def allow(lab, number):
     return (*LOG, f'UCX_XSHM_ALLOW={domid(lab, number)}')
 
 
+def allow_both(lab):
+    if lab.is_local:
+        return LOG
+    return (*LOG, f'UCX_XSHM_ALLOW={domid(lab, 0)},{domid(lab, 1)}')
+
+
 def ways(agent):
     """Accesses that an agent, which ends by that, has made: directly, and by
     message."""
@@ -108,6 +114,21 @@ def test_direct_large(lab):
 
 def test_message(lab):
     way_case(lab, BY_MESSAGE, 'message')
+
+
+def test_early(lab):
+    """UCP allocates before it opens an interface. The list names both machines, so
+    it can be the same for all."""
+    owner, user = lab.start(0, allow_both(lab)), lab.start(1, allow_both(lab))
+    address, key = alloc(owner)
+    where, = owner.open()
+    user.open()
+    user.ask('connect', 'x', where)
+    owner.ask('stop')
+    put(user, address, 55, key)
+    expect('word', '55', owner.ask('word', 0))
+    user.ask('release-key')
+    expect_way(user, 'direct')
 
 
 def test_known_by_connecting(lab):
@@ -323,6 +344,8 @@ TESTS = {
     'large': ('the same, more than the first page of a table can name',
               test_direct_large),
     'message': ('the same by message, where the user says so', test_message),
+    'early': ('memory that is allocated before an interface is opened',
+              test_early),
     'known': ('memory is granted when the peer is known, not before',
               test_known_by_connecting),
     'third': ('a third guest accesses granted memory by message',

@@ -9,6 +9,7 @@
 
 #include "md.h"
 #include "../memory/registry.h"
+#include "../platform/fdset.h"
 #include "../service/service.h"
 
 #include <ucs/debug/log.h>
@@ -139,6 +140,17 @@ static unsigned xshm_md_rights(unsigned flags)
            ((flags & UCT_MD_MEM_ACCESS_REMOTE_ATOMIC) ? XSHM_RIGHT_ATOMIC : 0);
 }
 
+/* A list may name this machine, too. Who that is only the service knows, and UCP
+ * allocates before it opens an interface, which starts it. */
+static int xshm_md_only_domain(const xshm_md_t *md)
+{
+    if (md->allow.is_listed && !xshm_fdset_is_child()) {
+        (void)xshm_service_start();
+    }
+
+    return xshm_allow_only(&md->allow, xshm_service_domain());
+}
+
 static ucs_status_t
 xshm_md_mem_alloc(uct_md_h md, size_t *length_p, void **address_p,
                   ucs_memory_type_t mem_type, unsigned flags,
@@ -157,7 +169,7 @@ xshm_md_mem_alloc(uct_md_h md, size_t *length_p, void **address_p,
     spec.address  = *address_p;
     spec.is_fixed = (flags & UCT_MD_MEM_FLAG_FIXED) != 0;
     spec.rights   = xshm_md_rights(flags);
-    spec.domain   = xshm_allow_only(&xshm_md->allow, xshm_service_domain());
+    spec.domain   = xshm_md_only_domain(xshm_md);
     status        = xshm_md_alloc(&spec, &reg);
     if (status != UCS_OK) {
         return status;
