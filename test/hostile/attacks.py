@@ -17,6 +17,7 @@ import argparse
 import collections
 import os
 import re
+import subprocess
 import sys
 import time
 
@@ -30,16 +31,15 @@ HOSTILE = os.path.join(BUILD, 'test', 'hostile', 'hostile')
 LIBRARY = os.environ.get('XSHM_TEST_PRELOAD', os.path.join(
     INSTALL, 'lib', 'ucx', 'libuct_xshm.so.0'))
 LIFE = 1800
-# A short attack is repeated for so many seconds, and without any the good peer's
-# rate is measured for one
+# A short attack is repeated for so many seconds, and for as long the good peer's rate
+# is measured before it: a machine may be more or less busy with other things
 SAMPLE = 0.5
-BASELINE = 1
 # Of that rate this has to be left beside each attack, in one of some tries if it can
 # be repeated. Much is lost on a machine with fewer processors than there are threads
 # that spin; a victim that stands still, or has much to do for each thing that the
 # hostile peer does, is below it each time.
 FLOOR = 0.05
-TRIES = 3
+TRIES = 5
 # As in platform/complain.h: the first lines of a kind, and then one after so long
 BURST = 8
 COMPLAIN_SECONDS = 10
@@ -101,14 +101,24 @@ class Site(Lab):
                 '--', *command]
 
 
+    def shell(self, number, command):
+        """Without an agent here, which may be built with sanitizers."""
+        if self.is_local:
+            return subprocess.run(['sh', '-c', command], text=True, check=True,
+                                  stdout=subprocess.PIPE).stdout
+        return super().shell(number, command)
+
     def rpc(self, number, *words):
         """A program that uses UCP (test/functional/ucp_rpc.c)."""
         return self.start(number, ['rpc', *(str(word) for word in words)])
 
-    def sockets(self):
-        """Names of the processes on the victim's machine that listen for peers."""
-        return set(re.findall(r'@xshm\.\d+\.([0-9a-f]{16})',
-                              self.shell(0, 'cat /proc/net/unix')))
+    def name_of(self, pid):
+        """By which a process on the victim's machine listens for peers."""
+        name, = re.findall(r'@xshm\.\d+\.([0-9a-f]{16})', self.shell(
+            0, f'for link in /proc/{pid}/fd/*; do inode=$(readlink $link | '
+            "sed -n 's/^socket:.\\([0-9]*\\).$/\\1/p'); "
+            'grep " ${inode:-none} @xshm" /proc/net/unix; done; true'))
+        return name
 
 
 class Scene:
@@ -127,10 +137,8 @@ class Scene:
         self.pid = self.victim.ask('pid')
         # When a line was last said, by its text
         self.said = {}
-        # The good peer's rate without an attack, and beside each
+        # The good peer's rate before each attack, and beside it
         self.rates = {}
-        self.baselines = {is_asked: self.baseline(is_asked)
-                          for is_asked in (False, True)}
 
     def talk(self):
         """Some messages of all kinds, both ways, checked."""
@@ -178,7 +186,7 @@ class Scene:
 
     def baseline(self, is_asked):
         self.start_traffic(is_asked)
-        time.sleep(BASELINE)
+        time.sleep(SAMPLE)
         return self.end_traffic(is_asked)
 
     def counted(self):
@@ -576,15 +584,17 @@ def check_noticed(scene, attack, counted, said):
               f'the victim does not say "{attack.line}"')
 
 
-def measured(baseline, tries, measure):
-    """What a function returns that measures a rate, and returns it first; and as a
-    share of this one. A busy machine gets more than one try."""
+def measured(tries, measure_baseline, measure):
+    """A rate without an attack and beside it, and what that attack told. A busy
+    machine gets more than one try."""
     for number in range(tries):
+        baseline = measure_baseline()
         rate, told = measure()
         if rate >= FLOOR * baseline:
-            return rate, rate / baseline, told
-        say(f'try {number + 1}: {rate:.0f} a second beside it')
-    raise Failed(f'{rate:.0f} a second beside it, of {baseline:.0f}')
+            return (baseline, rate), told
+        say(f'try {number + 1}: {rate:.0f} a second beside it, and '
+            f'{baseline:.0f} before')
+    raise Failed('too few messages of the good peer are left')
 
 
 def attack_beside_traffic(scene, hostile, name, attack):
@@ -594,9 +604,8 @@ def attack_beside_traffic(scene, hostile, name, attack):
         return scene.end_traffic(attack.is_asked), told
 
     tries = TRIES if attack.run.__name__ == 'run_simple' else 1
-    rate, share, told = measured(scene.baselines[attack.is_asked], tries,
-                                 measure)
-    scene.rates[name] = rate, share
+    scene.rates[name], told = measured(
+        tries, lambda: scene.baseline(attack.is_asked), measure)
     return told
 
 
@@ -626,17 +635,11 @@ def run(scene, name, attack):
     return error is None
 
 
-def show_rates(what, baselines, rates):
+def show_rates(what, rates):
     """How much the good peer lost by each attack."""
-    say(f'{what} a second without an attack: '
-        f'{", ".join(f"{rate:.0f}" for rate in baselines)}')
-    for name, (rate, share) in rates.items():
-        say(f'beside {name:16} {rate:10.0f} {share:6.0%}')
-
-
-def show_scene(scene):
-    show_rates('messages, to a victim that does nothing else and to one that does,',
-               scene.baselines.values(), scene.rates)
+    say(f'{what} a second before each attack, beside it, and what is left')
+    for name, (baseline, rate) in rates.items():
+        say(f'{name:16} {baseline:10.0f} {rate:10.0f} {rate / baseline:6.0%}')
 
 
 class Service:
@@ -649,10 +652,9 @@ class Service:
             site.shell(0, f'getent hosts {site.guests[0]}').split()[0]
         self.port = RPC_PORT + os.getpid() % 10000
         self.device = '' if site.is_local else self.address_of_machine()
-        before = site.sockets()
         self.server = site.rpc(0, 'server', '-a', self.ip, '-p', self.port)
         expect('what the server says', 'READY', self.server.answer())
-        name, = site.sockets() - before
+        name = site.name_of(self.pid(0, self.server, 'server'))
         # Without a token, and of an interface that there may be
         self.address = f'{self.device}:' + (
             (1).to_bytes(1, 'little') + int(name, 16).to_bytes(8, 'little') +
@@ -671,13 +673,15 @@ class Service:
         expect('what the client says', 'GOING', client.answer())
         return client
 
+    def pid(self, number, program, role):
+        if self.site.is_local:
+            return program.process.pid
+        return int(self.site.shell(number, f"pgrep -f '^{RPC} {role} .*"
+                                   f"-p {self.port}( |$)'"))
+
     def end(self, number, program, role):
         """@return The last line of what it wrote."""
-        if self.site.is_local:
-            signal(self.site, number, program.process.pid, 'TERM')
-        else:
-            self.site.shell(number, f"pkill -TERM -f '^{RPC} {role} .*"
-                            f"-p {self.port}( |$)'")
+        signal(self.site, number, self.pid(number, program, role), 'TERM')
         line = program.answer()
         expect(f'status of the {role}', 0, program.process.wait(PATIENCE))
         self.site.agents.remove(program)
@@ -699,27 +703,27 @@ class Service:
             0, f'cat /proc/{self.server.process.pid}/maps')
 
 
-def attack_service(service, name, attack, baseline):
+def attack_service(service, name, attack):
     site = service.site
     hostile = attacker(site)
-    rate, share, told = measured(baseline, TRIES, lambda: service.rate(
-        lambda: repeatedly(
+    rates, told = measured(
+        TRIES, lambda: service.rate(lambda: time.sleep(SAMPLE))[0],
+        lambda: service.rate(lambda: repeatedly(
             lambda: hostile.ask('stranger', name, service.address))))
     check(not service.has_mapped_it(), 'something was mapped')
     site.drop(hostile)
     print(f'ok UCP, without its token: {attack.text}', flush=True)
     say(told)
-    return rate, share
+    return rates
 
 
 def attack_strangers(site, attacks, names):
     """Without the tokens of a process that uses UCP nobody gets anything mapped by
     it. All is counted, and its client is answered all the time."""
     service = Service(site)
-    baseline, _ = service.rate(lambda: time.sleep(BASELINE))
-    rates = {name: attack_service(service, name, attacks[name], baseline)
+    rates = {name: attack_service(service, name, attacks[name])
              for name in names}
-    show_rates('requests', [baseline], rates)
+    show_rates('requests', rates)
     line = service.end(0, service.server, 'server')
     expect('what the server says', True, line.startswith('SERVED '))
     refused = sum(map(int, re.findall(r'refused_requests=(\d+)',
@@ -789,11 +793,11 @@ def attack_all(scene, attacks, names, text, more_shared):
             resident = resident or scene.resident()
             continue
         # They may be in the middle of something
-        show_scene(scene)
+        show_rates('messages', scene.rates)
         site.drop_agents()
         scene = Scene(site)
         counts, resident = before_attacks(scene), None
-    show_scene(scene)
+    show_rates('messages', scene.rates)
     if not site.is_looked_at:
         site.drop_agents()
         return

@@ -6,9 +6,9 @@
 
 # Of all attacks those that only the device "xen" knows, and of the others those
 # whose outcome depends on it most; test/lab/hostile has them all
-PROGRAMS_ATTACKS=(wake-lines rma write-all zero values names grefs num-pages
-                  moving-refs replay lie refusals ports flood seem-to-end
-                  keep-open)
+PROGRAMS_ATTACKS=(wake-lines moving-payload rma write-all zero values names
+                  grefs num-pages moving-refs replay lie refusals ports flood
+                  seem-to-end keep-open)
 
 # Of RPC: the other tests are the same on one machine (test/lab/rpc.py --device
 # local), and take minutes in the emulation
