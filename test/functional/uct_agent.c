@@ -39,9 +39,9 @@
  *   outcome NAME             how they ended, and how many requests are purged;
  *                            "ok GET, FLUSH, PURGED"
  *   stop, go                 no progress between commands; progress again
- *   count                    "ok FDS SHARED", of this process: open files,
- *                            but for a timer of each interface, and bytes of
- *                            shared mappings
+ *   count                    "ok FDS SHARED HEAP", of this process: open files,
+ *                            but for a timer of each interface, bytes of
+ *                            shared mappings, and bytes from malloc() in use
  *   pid                      "ok PID"
  *   grants                   pages that this guest could still grant (root)
  *   eat COUNT                take so many of these away (until "release", or exit)
@@ -426,7 +426,8 @@ static void agent_count(char *arguments)
     }
 
     utest_count_maps(&shared);
-    printf("ok %ld %lu\n", utest_count_fds() - timers, (unsigned long)shared);
+    printf("ok %ld %lu %zu\n", utest_count_fds() - timers,
+           (unsigned long)shared, utest_count_heap());
 }
 
 static void agent_pid(char *arguments)

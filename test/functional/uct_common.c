@@ -8,6 +8,7 @@
 #include "uct_common.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -452,6 +453,17 @@ long utest_count_timers(void)
     }
     closedir(dir);
     return count;
+}
+
+size_t utest_count_heap(void)
+{
+#if __GLIBC_PREREQ(2, 33)
+    struct mallinfo2 info = mallinfo2();
+#else
+    struct mallinfo info = mallinfo();
+#endif
+
+    return (size_t)info.uordblks + (size_t)info.hblkhd;
 }
 
 long utest_count_maps(uint64_t *shared_bytes_p)

@@ -133,6 +133,9 @@ long utest_count_fds(void);
 /** Those of them that are timers. */
 long utest_count_timers(void);
 
+/** Bytes from malloc() that are in use. */
+size_t utest_count_heap(void);
+
 /**
  * Number of mappings of this process.
  *

@@ -804,7 +804,7 @@ def attack_all(scene, attacks, names, text, more_shared):
     counts = counts or scene.victim.ask('count')
     resident = resident or scene.resident()
     try:
-        descriptors, shared = counts.split()
+        descriptors, shared, _ = counts.split()
         await_count(scene.victim, f'{descriptors} {int(shared) + more_shared}')
         grown = scene.resident() - resident
         say(f'the victim has grown by {grown // 1024} KiB, and has written '

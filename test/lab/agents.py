@@ -38,6 +38,9 @@ MANY = 10**12
 SETTLE_SECONDS = 0.2
 CYCLES = 300 # By default
 KILLS = 30 # By default
+# What a process may use more of its heap in the end, in bytes, whatever has come and
+# gone meanwhile: pools keep what they once had
+MORE_HEAP = 64 * 1024
 # Nodes of processes that died are kept for so long
 LIFETIME = 120
 # Of gntalloc, as xshm_setup sets it
@@ -207,6 +210,7 @@ class Lab:
         while True:
             now = self.resources(number)
             if all(now[name] <= before[name] for name in before):
+                say(f'{self.guests[number]}: {before} before, {now} after')
                 return time.monotonic() - start
             if time.monotonic() > deadline:
                 raise Failed(f'{self.guests[number]} had {before}, and has '
@@ -265,17 +269,31 @@ def settled(agent):
 
 
 def await_count(agent, before):
-    """Until a process has no more descriptors and shared memory than before."""
+    """Until a process has no more descriptors and shared memory than before, and
+    not much more of its heap, if that is given."""
     deadline = time.monotonic() + RECOVERY
+    more = (0, 0, MORE_HEAP)
     while True:
         now = agent.ask('count')
-        if all(int(after) <= int(most)
-               for after, most in zip(now.split(), before.split())):
+        text = (f'{agent.name}: descriptors, shared memory and heap: {before} '
+                f'before, {now} after')
+        if all(int(after) <= int(most) + extra for after, most, extra
+               in zip(now.split(), before.split(), more)):
+            say(text)
             return
         if time.monotonic() > deadline:
-            raise Failed(f'{agent.name}: descriptors and shared memory: {before} '
-                         f'before, and {now} after {RECOVERY} s')
+            raise Failed(f'{text} {RECOVERY} s')
         time.sleep(0.5)
+
+
+def dom0(*command, check=True):
+    return subprocess.run([XENLAB, 'exec', 'dom0', '--', *command], text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          check=check)
+
+
+def domid_of(guest):
+    return dom0('xl', 'domid', guest).stdout.strip()
 
 
 def patiently(what, attempt):

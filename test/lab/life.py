@@ -22,12 +22,13 @@ import sys
 import time
 
 from agents import (BUILD, CHANNEL_PAGES, CYCLES, DEATH, NOTICE, PATIENCE,
-                    XENLAB, Failed, await_count, await_mapped, check, expect,
-                    main, pair, patiently, received, say, settled, signal)
+                    XENLAB, Failed, await_count, await_mapped, check, dom0,
+                    domid_of, expect, main, pair, patiently, received, say,
+                    settled, signal)
 
-# For how long a process is stopped, and a machine is paused. The latter is longer
-# than a request waits for its answer (platform/xen/xen_conn.c).
-STOPPED = 5
+# For how long a process is stopped, by device, and a machine is paused. With "xen"
+# that is longer than a request waits for its answer (platform/xen/xen_conn.c).
+STOPPED = {'local': 5, 'xen': 40}
 PAUSED = 35
 # For how long a victim sends before it dies
 STREAM = 0.4
@@ -305,7 +306,8 @@ def stopped_case(lab, stop, go, seconds):
 
 def test_stopped_process(lab):
     stopped_case(lab, lambda lab, pid: signal(lab, 1, pid, 'STOP'),
-                 lambda lab, pid: signal(lab, 1, pid, 'CONT'), STOPPED)
+                 lambda lab, pid: signal(lab, 1, pid, 'CONT'),
+                 STOPPED[lab.device])
 
 
 def xenlab(command, guest):
@@ -381,7 +383,7 @@ def random_death(lab, survivor, address, victim):
     living = random.choice(list(WAYS.values()))(lab, victim, victim.pid)
     ends_to_send(survivor)
     expect('endpoints that failed', str(failed + 1),
-           survivor.ask('failures', failed + 1, NOTICE))
+           survivor.ask('failures', failed + 1, DEATH[lab.device]))
     survivor.ask('disconnect', 'v')
     return living
 
@@ -412,16 +414,6 @@ def test_random_deaths(lab):
     await_count(survivor, counts)
     say(f'{lab.kills} victims; the survivor has received '
         f'{survivor.ask("wait", 0, 0)} (and bad ones)')
-
-
-def dom0(*command, check=True):
-    return subprocess.run([XENLAB, 'exec', 'dom0', '--', *command], text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          check=check)
-
-
-def domid_of(guest):
-    return dom0('xl', 'domid', guest).stdout.strip()
 
 
 def watches(guest):

@@ -11,14 +11,24 @@
 #
 # See file LICENSE for terms.
 
+import json
+import os
 import subprocess
 import sys
 import time
 
-from agents import (AT_ONCE, CHANNEL_PAGES, CYCLES, DEATH, LIFETIME, NOTICE,
-                    PATIENCE, RECOVERY, XENLAB, Failed, await_count,
-                    complaints, expect, main, pair, received, say, settled,
-                    signal)
+from agents import (AT_ONCE, BUILD, CHANNEL_PAGES, CYCLES, DEATH, LIFETIME,
+                    NOTICE, PATIENCE, RECOVERY, XENLAB, Failed, await_count,
+                    check, complaints, dom0, domid_of, expect, main, pair,
+                    patiently, received, say, settled, signal)
+
+# For how long a survivor sleeps that is not told of its peer's death
+DOZE = 5
+# What the guests had in use after their boot
+AFTER_BOOT = os.path.join(BUILD, 'test', 'lab',
+                          f'after-boot-{os.environ.get("XENLAB_NAME")}')
+COPIED = 10
+COPIED_SIZE = 1000
 
 
 def test_reaches_each_other(lab):
@@ -103,14 +113,76 @@ def test_cycles(lab):
         await_count(agent, count)
 
 
+def test_copied_out(lab):
+    """Whether a message can still be changed by its sender when it is handed up:
+    what is the default, and that it can be chosen."""
+    for setting, is_copied in (('auto', not lab.is_local), ('on', True),
+                               ('off', False), (None, not lab.is_local)):
+        one, two, _ = pair(lab, [f'UCX_XSHM_COPY_OUT={setting}'] if setting
+                           else [])
+        two.ask('send', 'x', 'short', COPIED, COPIED_SIZE)
+        two.ask('flush', 'x')
+        received(one, COPIED)
+        expect(f'messages copied out, with {setting}',
+               str(COPIED if is_copied else 0), one.ask('copied'))
+        lab.end_agents()
+
+
+def test_request_is_secret(lab):
+    """A request has the token in it. It stands as long as its target is stopped,
+    which can read it, and no other guest can."""
+    one, two = lab.start(0), lab.start(1)
+    address, = one.open()
+    two.open()
+    domids = [domid_of(guest) for guest in lab.guests]
+    folder = f'/local/domain/{domids[1]}/data/xshm/c/{domids[0]}'
+    pid = one.ask('pid')
+    signal(lab, 0, pid, 'STOP')
+    two.ask('connect', 'x', address)
+    two.tell('send', 'x', 'short', 3, 8)
+    patiently('there is no request', lambda: lab.shell(
+        1, f'xenstore-list {folder} 2>/dev/null; true').strip())
+    two.accept()
+    name, = lab.shell(1, f'xenstore-list {folder}').split()
+    token = address[-32:]
+    readers = [token in lab.shell(number, f'xenstore-read {folder}/{name} 2>&1; '
+                                  'true') for number in (0, 1, 2)]
+    expect('who can read it', [True, True, False], readers)
+    expect('what the third guest sees of it', '', lab.shell(
+        2, f'xenstore-ls -f {folder} 2>/dev/null; true').strip())
+    shown = dom0('xenstore-ls', '-f', '-p', folder).stdout
+    say(shown.replace(token, '(token)'))
+    for line in shown.splitlines():
+        check(line.endswith(f'(n{domids[1]},r{domids[0]})'),
+              'it has other permissions')
+    signal(lab, 0, pid, 'CONT')
+    two.ask('flush', 'x')
+    received(one, 3)
+
+
+def begin_to_doze(lab, agents, seconds):
+    """They are armed, so that their channels have ports."""
+    for agent in agents:
+        agent.tell('doze', 1, seconds)
+    time.sleep(1)
+    if lab.is_local:
+        return
+    for number in (0, 1):
+        check(lab.resources(number)['ports'] > 0,
+              f'{lab.guests[number]} has no ports')
+
+
 def kill_case(lab, victim_sends, is_busy):
-    """One of two is killed; a third one goes on to talk to the survivor."""
+    """One of two is killed; a third one goes on to talk to the survivor. Who is not
+    busy sleeps."""
     survivor, third = lab.start(0), lab.start(1)
     address, = survivor.open()
     third.open()
     third.ask('connect', 'x', address)
     third.ask('send', 'x', 'short', 10, 8)
     third.ask('flush', 'x')
+    # The third one's channel has its ports from here on
+    survivor.ask('doze', 1, 1)
     before = [lab.resources(number) for number in (0, 1)]
     counts = survivor.ask('count')
 
@@ -126,13 +198,19 @@ def kill_case(lab, victim_sends, is_busy):
     if is_busy:
         sender.tell('stream', 'v', 3 * NOTICE)
         time.sleep(1)
+    else:
+        begin_to_doze(lab, (survivor, victim),
+                      DOZE if victim_sends else PATIENCE)
     signal(lab, 1, pid, 'KILL')
     start = time.monotonic()
+    if victim_sends and not is_busy:
+        survivor.accept()
     if not victim_sends:
-        if is_busy:
-            say(survivor.accept())
+        say(survivor.accept())
         expect('endpoints that failed', '1',
-               survivor.ask('failures', 1, NOTICE))
+               survivor.ask('failures', 1, DEATH[lab.device]))
+        check(time.monotonic() - start <= DEATH[lab.device],
+              'noticed too late')
         say(f'noticed after {time.monotonic() - start:.1f} s')
         survivor.ask('disconnect', 'v')
     lab.drop(victim)
@@ -215,6 +293,24 @@ def left_nodes(lab):
         number, 'xenstore-ls -f data/xshm 2>/dev/null | '
         "grep -E '^data/xshm/[cr]/[0-9]+/'; true")
         for number in range(len(lab.guests)))
+
+
+def test_after_boot(lab):
+    """Keep what the guests have in use, for the end."""
+    used = [lab.resources(number) for number in range(len(lab.guests))]
+    say(used)
+    os.makedirs(os.path.dirname(AFTER_BOOT), exist_ok=True)
+    with open(AFTER_BOOT, 'w') as file:
+        json.dump(used, file)
+
+
+def test_all_is_as_after_boot(lab):
+    """But for xenstore's nodes: a machine keeps its identity, and folders."""
+    with open(AFTER_BOOT) as file:
+        before = json.load(file)
+    for number, used in enumerate(before):
+        del used['nodes']
+        lab.await_resources(number, used)
 
 
 def test_nothing_is_left(lab):
@@ -310,8 +406,10 @@ def destroy_case(lab, is_busy):
     start = time.monotonic()
     if is_busy:
         say(survivor.accept())
-    expect('endpoints that failed', '1', survivor.ask('failures', 1, NOTICE))
+    expect('endpoints that failed', '1',
+           survivor.ask('failures', 1, DEATH[lab.device]))
     say(f'noticed after {time.monotonic() - start:.1f} s')
+    check(time.monotonic() - start <= DEATH[lab.device], 'noticed too late')
     survivor.ask('disconnect', 'v')
     lab.drop(victim)
     lab.forget(last)
@@ -352,7 +450,14 @@ TESTS = {
                  test_peer_vanishes_half_way),
     'dead-request': ('a request of a process that is dead',
                      test_request_of_a_dead_process),
+    'copied-out': ('messages are copied out by default between guests',
+                   test_copied_out),
+    'secret': ('no third guest can read a request', test_request_is_secret),
     'left': ('when all have ended, no request is left', test_nothing_is_left),
+    'after-boot': ('what the guests have in use after their boot',
+                   test_after_boot),
+    'as-after-boot': ('in the end they have no more pages, ports and sockets',
+                      test_all_is_as_after_boot),
     'grants': ('no pages to grant: an error, and one line that says why',
                test_limit_of_grants),
     'all-guests': ('every guest sends to every other', test_three_guests),
@@ -363,7 +468,8 @@ TESTS = {
 
 
 # What the device local cannot do: its peers are in no other guest
-OF_XEN = ('grants', 'destroy-idle', 'destroy-busy')
+OF_XEN = ('grants', 'destroy-idle', 'destroy-busy', 'secret', 'after-boot',
+          'as-after-boot')
 
 
 if __name__ == '__main__':
