@@ -640,6 +640,53 @@ def test_store_is_silent(lab):
     lab.drop(stuck, victim)
 
 
+def starts(lab, number):
+    """A process that starts can use its other transports, and is told why not
+    this one. @return What it was told."""
+    command = lab.program(lab.guests[number], 'mpi', [], ['ucx_info', '-d'])
+    return subprocess.run(command, check=True, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=PATIENCE).stdout
+
+
+def test_store_dies(lab):
+    """xenstored is killed. The one that takes its place knows nothing of the guests
+    that are there, and answers none. Who is connected goes on, and notices its
+    peer's death; who waits for it can end; and who starts is told. Afterwards this
+    lab is of no use."""
+    survivor, other, _ = pair(lab)
+    stuck, victim = lab.start(0), lab.start(1)
+    survivor.ask('connect', 'o', other.ask('address'))
+    exchange(survivor, other, 'x', 'o', 10)
+    survivor.ask('connect', 'v', victim.open()[0])
+    survivor.ask('send', 'v', 'short', 1, 8)
+    survivor.ask('flush', 'v')
+    stuck.open()
+    victim_pid = victim.ask('pid')
+    others_address = other.ask('address')
+    dom0('pkill', '-KILL', 'xenstored')
+    exchange(survivor, other, 'x', 'o', 10)
+    signal(lab, 1, victim_pid, 'KILL')
+    expect('endpoints that failed', '1',
+           survivor.ask('failures', 1, DEATH[lab.device]))
+    survivor.ask('disconnect', 'v')
+    dom0('xenstored', '--pid-file', '/run/xenstored.pid')
+    exchange(survivor, other, 'x', 'o', 10)
+    stuck.ask('connect', 'x', others_address)
+    stuck.ask('send', 'x', 'short', 1, 8)
+    for agent in (stuck, survivor, other):
+        start = time.monotonic()
+        agent.end()
+        say(f'ended in {time.monotonic() - start:.0f} s')
+    lab.agents = []
+    victim.drop()
+    start = time.monotonic()
+    text = starts(lab, 1)
+    say(f'ucx_info ended in {time.monotonic() - start:.0f} s')
+    check('xenstored has not answered' in text, text)
+    check(re.search('Device: local', text), text)
+
+
 # name, text, function
 TESTS = {
     'sleeps': ('a survivor that sleeps notices every way to die',
@@ -668,11 +715,12 @@ TESTS = {
                    test_saved_guest_same_number),
     'silent-store': ('xenstored does not answer for a while',
                      test_store_is_silent),
+    'dead-store': ('xenstored is killed and started anew', test_store_dies),
     'same-number': ('a guest is destroyed, and comes back under its number',
                     test_same_number_again)}
 
 # What the device local cannot do: its peers are in no other guest
-OF_XEN = ('paused', 'saved', 'saved-same', 'silent-store',
+OF_XEN = ('paused', 'saved', 'saved-same', 'silent-store', 'dead-store',
           'same-number')
 
 

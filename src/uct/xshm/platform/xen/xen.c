@@ -235,6 +235,14 @@ static ucs_status_t xshm_xen_open_store(xshm_xen_t *xen)
 {
     ucs_status_t status;
 
+    if (!xshm_xen_store_answers()) {
+        ucs_warn("xshm: device xen cannot be used: xenstored has not answered "
+                 "in %d seconds. If it was started anew, this machine has to "
+                 "be, too",
+                 XSHM_XEN_STORE_TIMEOUT);
+        return UCS_ERR_TIMED_OUT;
+    }
+
     status = xshm_xen_store_open(&xen->store);
     if (status != UCS_OK) {
         return status;

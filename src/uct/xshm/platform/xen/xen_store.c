@@ -3,14 +3,21 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* pthread_timedjoin_np() */
+#endif
+
 #include "xen_store.h"
 #include "../fdset.h"
 
 #include <ucs/debug/log.h>
 
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <xenstore.h>
 
 
@@ -27,6 +34,48 @@ static void xshm_xen_store_at_child(void)
         xs_daemon_destroy_postfork(xshm_xen_store_xs);
         xshm_xen_store_xs = NULL;
     }
+}
+
+/* Any answer will do */
+static void *xshm_xen_store_ask(void *arg)
+{
+    struct xs_handle *xs = xs_open(0);
+    unsigned          length;
+
+    (void)arg;
+
+    if (xs != NULL) {
+        free(xs_read(xs, XBT_NULL, "domid", &length));
+        xs_close(xs);
+    }
+
+    return NULL;
+}
+
+int xshm_xen_store_answers(void)
+{
+    struct timespec end;
+    sigset_t        all, old;
+    pthread_t       thread;
+    int             ret;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    ret = pthread_create(&thread, NULL, xshm_xen_store_ask, NULL);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (ret != 0) {
+        return 1;
+    }
+
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += XSHM_XEN_STORE_TIMEOUT;
+    if (pthread_timedjoin_np(thread, NULL, &end) == 0) {
+        return 1;
+    }
+
+    /* It waits for as long as this process lives */
+    pthread_detach(thread);
+    return 0;
 }
 
 ucs_status_t xshm_xen_store_open(xshm_xen_store_t *store)

@@ -34,6 +34,18 @@ typedef char **xshm_xen_event_t;
 #define XSHM_XEN_STORE_ALL UINT32_MAX
 
 
+/** How long a process waits at its start for xenstored to answer, seconds */
+#define XSHM_XEN_STORE_TIMEOUT 10
+
+/**
+ * Does xenstored answer at all? It does not any more for this machine when it was
+ * started anew without its state; and libxenstore would wait for ever. A thread of
+ * its own finds out, so whoever starts a process can be told.
+ *
+ * Threads: any.
+ */
+int xshm_xen_store_answers(void);
+
 ucs_status_t xshm_xen_store_open(xshm_xen_store_t *store);
 
 void xshm_xen_store_close(xshm_xen_store_t *store);
