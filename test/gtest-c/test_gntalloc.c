@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * Processes of a machine that find out at the same moment how many pages can be
- * granted. They lock the device's file; here it is an ordinary one.
+ * granted. They lock the device's file; here it is an ordinary one. And to what the
+ * limit can be raised.
  */
 
 #include "test_util.h"
@@ -99,10 +100,22 @@ static void test_gives_up(void **state)
     close(fd);
 }
 
+/* Never beyond what the grant table has room for */
+static void test_raises_the_limit(void **state)
+{
+    (void)state;
+    assert_int_equal(xshm_gntalloc_raised(1024), XSHM_GNTALLOC_WANTED);
+    assert_int_equal(xshm_gntalloc_raised(10000), 20000);
+    assert_int_equal(xshm_gntalloc_raised(16384), 24576);
+    assert_int_equal(xshm_gntalloc_raised(24576), -1);
+    assert_int_equal(xshm_gntalloc_raised(65536), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_waits_for_others),
-                                       cmocka_unit_test(test_gives_up)};
+                                       cmocka_unit_test(test_gives_up),
+                                       cmocka_unit_test(test_raises_the_limit)};
 
     return cmocka_run_group_tests_name("gntalloc", tests, test_setup,
                                        test_teardown);

@@ -231,6 +231,24 @@ static void xshm_info_add_processes(xshm_info_t *info)
                                              UINTMAX_MAX));
 }
 
+/* The limit has to stay below the grant table: docs/tuning.md */
+static const char *xshm_info_grants_fix(const char *path, uint64_t limit)
+{
+    const uint64_t most =
+            XSHM_INFO_GRANT_ENTRIES - XSHM_INFO_OTHER_GRANT_ENTRIES;
+    uint64_t raised;
+
+    if (limit >= most) {
+        return "max_grant_frames=N in the guest's xl.cfg first: the limit has "
+               "to stay below the entries of the grant table";
+    }
+
+    raised = (limit < XSHM_INFO_WANTED_GRANTS / 2) ? XSHM_INFO_WANTED_GRANTS :
+                                                     (2 * limit);
+    return xshm_info_format("echo %" PRIu64 " | sudo tee %s",
+                            (raised < most) ? raised : most, path);
+}
+
 static void xshm_info_add_grants(xshm_info_t *info)
 {
     const char *path = "/sys/module/xen_gntalloc/parameters/limit";
@@ -248,8 +266,7 @@ static void xshm_info_add_grants(xshm_info_t *info)
                                          "grant (for the device xen): %u for "
                                          "each peer that one sends to",
                                          XSHM_INFO_CHANNEL_PAGES),
-                        xshm_info_format("echo %u | sudo tee %s",
-                                         XSHM_INFO_WANTED_GRANTS, path));
+                        xshm_info_grants_fix(path, value));
 }
 
 /* How many of Xen's event channels the kernel and all processes have: each is
@@ -288,7 +305,8 @@ static void xshm_info_add_xen_defaults(xshm_info_t *info)
             "entries of this guest's grant table, if Xen's default was not "
             "changed: for pages that are granted, also those of disks and "
             "network",
-            "max_grant_frames=N in the guest's xl.cfg (512 entries each)");
+            "max_grant_frames=N in the guest's xl.cfg (512 entries each), and "
+            "a start of it");
     xshm_info_add_limit(
             info, "event_channels", XSHM_INFO_EVENT_CHANNELS,
             xshm_info_peers(XSHM_INFO_EVENT_CHANNELS, used, 1),
@@ -297,22 +315,24 @@ static void xshm_info_add_xen_defaults(xshm_info_t *info)
                              "peer process that one waits for asleep, none "
                              "for polling",
                              used),
-            "event_channels=N in the guest's xl.cfg");
+            "event_channels=N in the guest's xl.cfg, and a start of it");
     xshm_info_add_limit(
             info, "watches", XSHM_INFO_WATCHES,
             xshm_info_peers(XSHM_INFO_WATCHES, XSHM_INFO_OTHER_WATCHES, 1),
-            "watches of this guest in xenstore (oxenstored's quota; xenstored "
-            "allows 128): 1 for each process, and 1 for each guest in which it "
-            "has peers",
-            "quota-maxwatch in the host's /etc/xen/oxenstored.conf, or "
-            "xenstored --watch-nb=N");
+            "watches of this guest in xenstore, at least, if the quota was not "
+            "changed (100 of oxenstored, 128 of xenstored): 1 for each "
+            "process, and 1 for each guest in which it has peers",
+            "sudo xenstore-control quota set watches N in the host's control "
+            "domain (xenstored), or quota-maxwatch in its "
+            "/etc/xen/oxenstored.conf");
     xshm_info_add_limit(
             info, "nodes", XSHM_INFO_NODES,
             xshm_info_peers(XSHM_INFO_NODES, XSHM_INFO_OTHER_NODES, 1),
             "nodes of this guest in xenstore (the quota of both): 1 for each "
             "channel, while it is set up",
-            "quota-maxentity in the host's /etc/xen/oxenstored.conf, or "
-            "xenstored --entry-nb=N");
+            "sudo xenstore-control quota set nodes N in the host's control "
+            "domain (xenstored), or quota-maxentity in its "
+            "/etc/xen/oxenstored.conf");
 }
 
 void xshm_info_find_limits(xshm_info_t *info)

@@ -118,8 +118,20 @@ static const char *xshm_info_permission_fix(void)
                             xshm_info_setup_command());
 }
 
-static const char *xshm_info_missing_node_fix(const char *module)
+/* A module that is loaded already does not bring back a node that was removed */
+static const char *xshm_info_missing_node_fix(const char *name,
+                                              const char *path,
+                                              const char *module)
 {
+    const char *number = xshm_info_read_line(
+            xshm_info_format("/sys/class/misc/xen!%s/dev", name));
+    unsigned major, minor;
+
+    if ((number != NULL) && (sscanf(number, "%u:%u", &major, &minor) == 2)) {
+        return xshm_info_format("sudo mknod %s c %u %u && %s", path, major,
+                                minor, xshm_info_setup_command());
+    }
+
     if (module == NULL) {
         return "use a kernel with Xen's drivers (CONFIG_XEN), as Debian's "
                "linux-image-amd64";
@@ -151,7 +163,7 @@ static void xshm_info_check_node(xshm_info_section_t *section, const char *name,
     } else {
         xshm_info_add(section, name, XSHM_INFO_MISSING, path,
                       xshm_info_format("%s: %s", path, strerror(error)),
-                      xshm_info_missing_node_fix(module));
+                      xshm_info_missing_node_fix(name, path, module));
     }
 }
 

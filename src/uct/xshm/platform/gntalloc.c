@@ -7,6 +7,7 @@
 #include "fdset.h"
 
 #include <ucs/debug/log.h>
+#include <ucs/sys/math.h>
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -134,4 +135,12 @@ long xshm_gntalloc_limit(void)
     (void)!fgets(text, sizeof(text), file);
     fclose(file);
     return strtol(text, NULL, 10);
+}
+
+long xshm_gntalloc_raised(long limit)
+{
+    long raised = ucs_max(2 * limit, XSHM_GNTALLOC_WANTED);
+
+    raised = ucs_min(raised, XSHM_GNTALLOC_TABLE - XSHM_GNTALLOC_OTHER);
+    return (raised > limit) ? raised : -1;
 }

@@ -25,6 +25,9 @@
 
 #define XSHM_XEN_HYPERVISOR_FILE "/sys/hypervisor/type"
 
+/* Longest path in sysfs of a device */
+#define XSHM_XEN_SYSFS_MAX 64
+
 /* Events of xenstore that are noted at once: who sends more, faster than that,
  * shall not hold this thread */
 #define XSHM_XEN_MAX_EVENTS 1024
@@ -94,6 +97,48 @@ static int xshm_xen_is_guest(void)
     return !strcmp(type, "xen\n");
 }
 
+/* Does the kernel have a device that has lost its node? */
+static int
+xshm_xen_find_number(const char *path, unsigned *major_p, unsigned *minor_p)
+{
+    const char *name = path + sizeof("/dev/xen/") - 1;
+    char        sysfs[XSHM_XEN_SYSFS_MAX];
+    FILE       *file;
+    int         num_read;
+
+    snprintf(sysfs, sizeof(sysfs), "/sys/class/misc/xen!%s/dev", name);
+    file = fopen(sysfs, "re");
+    if (file == NULL) {
+        return 0;
+    }
+
+    num_read = fscanf(file, "%u:%u", major_p, minor_p);
+    fclose(file);
+    return num_read == 2;
+}
+
+/* A module that is loaded already does not bring back a node that was removed */
+static void xshm_xen_explain_missing(const char *path, const char *module,
+                                     char *reason, size_t max)
+{
+    unsigned major, minor;
+
+    if (xshm_xen_find_number(path, &major, &minor)) {
+        snprintf(reason, max,
+                 "%s is not there, though the kernel has the device: \"sudo "
+                 "mknod %s c %u %u && sudo xshm_setup $USER\" makes it",
+                 path, path, major, minor);
+    } else if (module != NULL) {
+        snprintf(reason, max, "%s is not there: \"sudo modprobe %s\" makes it",
+                 path, module);
+    } else {
+        snprintf(reason, max,
+                 "%s is not there: use a kernel with Xen's drivers "
+                 "(CONFIG_XEN), as Debian's linux-image-amd64",
+                 path);
+    }
+}
+
 static int xshm_xen_probe_device(unsigned index, char *reason, size_t max)
 {
     const char *path   = xshm_xen_devices[index].path;
@@ -105,11 +150,11 @@ static int xshm_xen_probe_device(unsigned index, char *reason, size_t max)
 
     if (errno == EACCES) {
         snprintf(reason, max,
-                 "%s may not be used by this user: \"sudo xshm_setup USER\" "
+                 "%s may not be used by this user: \"sudo xshm_setup $USER\" "
                  "lets it, from the next login on",
                  path);
-    } else if ((errno == ENOENT) && (module != NULL)) {
-        snprintf(reason, max, "%s is not there: modprobe %s", path, module);
+    } else if (errno == ENOENT) {
+        xshm_xen_explain_missing(path, module, reason, max);
     } else {
         snprintf(reason, max, "%s cannot be used (%s)", path, strerror(errno));
     }

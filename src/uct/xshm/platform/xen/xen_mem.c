@@ -11,6 +11,7 @@
 #include <ucs/debug/log.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,6 +38,9 @@
  * Only the hypervisor's word is taken for a domain's end: what its nodes in
  * xenstore say, the domain can write itself.
  */
+
+/* Longest command that a complaint names */
+#define XSHM_XEN_MEM_COMMAND_MAX 128
 
 /* Pages that a domain may keep from being freed, besides its channels */
 #define XSHM_XEN_MEM_QUARANTINE_MAX 256
@@ -159,28 +163,42 @@ static ucs_status_t xshm_xen_mem_grant_again(xshm_xen_mem_t *mem)
     return xshm_xen_mem_grant(mem);
 }
 
+/* Both limits end in the same error: what is known of either is told */
+static void xshm_xen_mem_complain_limit(const xshm_xen_mem_t *mem)
+{
+    long limit                             = xshm_gntalloc_limit();
+    long raised                            = xshm_gntalloc_raised(limit);
+    char command[XSHM_XEN_MEM_COMMAND_MAX] = "";
+
+    if (raised > 0) {
+        snprintf(command, sizeof(command),
+                 ": \"echo %ld | sudo tee %s\" raises that", raised,
+                 XSHM_GNTALLOC_LIMIT_PATH);
+    }
+
+    ucs_error("xshm: cannot grant %zu pages to domain %u: all programs of this "
+              "virtual machine together may grant %ld (%s)%s. They have to "
+              "fit into its grant table, beside disks and network: %d entries "
+              "by default, 512 for each of max_grant_frames in its xl.cfg",
+              xshm_xen_mem_num_pages(mem), mem->domid, limit,
+              XSHM_GNTALLOC_LIMIT_PATH, command, XSHM_GNTALLOC_TABLE);
+}
+
 /* Once until it works again: UCX asks many times */
 static void xshm_xen_mem_complain(const xshm_xen_mem_t *mem, int error)
 {
-    size_t num_pages = xshm_xen_mem_num_pages(mem);
-
     if (__atomic_exchange_n(&mem->xen->has_complained, 1, __ATOMIC_RELAXED)) {
         return;
     }
 
-    errno = error;
-    if (error != ENOSPC) {
-        ucs_error("xshm: cannot grant %zu pages to domain %u: %m", num_pages,
-                  mem->domid);
+    if (error == ENOSPC) {
+        xshm_xen_mem_complain_limit(mem);
         return;
     }
 
-    ucs_error("xshm: cannot grant %zu pages to domain %u: all programs of this "
-              "virtual machine together may grant %ld (echo NUMBER > %s "
-              "raises it), within its grant table (max_grant_frames of its "
-              "configuration)",
-              num_pages, mem->domid, xshm_gntalloc_limit(),
-              XSHM_GNTALLOC_LIMIT_PATH);
+    errno = error;
+    ucs_error("xshm: cannot grant %zu pages to domain %u: %m",
+              xshm_xen_mem_num_pages(mem), mem->domid);
 }
 
 /* Under the lock */

@@ -189,8 +189,8 @@ static void xshm_xen_complain_ports(xshm_xen_t *xen, uint32_t domid)
         xen->has_no_ports = 1;
         ucs_warn("xshm: cannot allocate an event channel to domain %u: %m. "
                  "Programs that sleep wake up later. If there are no more, "
-                 "raise event_channels in this virtual machine's xl.cfg, "
-                 "1023 by default",
+                 "raise event_channels in this virtual machine's xl.cfg "
+                 "(1023 by default), and start it anew",
                  domid);
     }
 }
