@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: BSD-3-Clause
  *
  * What becomes of pages that were granted to a virtual machine when it ends, and
- * another one gets its number. The kernel, the hypervisor, xenstore and the other
+ * another one gets its number; what is said, and how often it is tried again, where
+ * xenstore has no room or cannot be reached. The kernel, the hypervisor, xenstore and the other
  * machine are functions of this file; needs Xen's headers only.
  */
 
@@ -20,6 +21,7 @@
 #include <uct/xshm/platform/xen/xen_view.h>
 #include <uct/xshm/platform/xen/xen_wake.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +47,11 @@
  * its word (docs/security.md). The last region may go beyond. */
 #define TEST_MAX_KEPT (TEST_LIMIT / 4 + TEST_ALL_PAGES)
 
+/* After which a request is given up, milliseconds */
+#define TEST_ASK_MS 30000
+
+#define TEST_MINUTE 60000 /* Milliseconds */
+
 /* After which pages that may be freed are freed */
 #define TEST_LONG (2 * XSHM_XEN_MEM_POOL_MS)
 
@@ -57,8 +64,13 @@ static struct {
     long               num_granted; /* Pages of channels */
     int                mappers_fd;  /* Mappers' page of the last region */
     uint64_t           mappers_index;
-    unsigned           num_requests; /* Nodes that were written */
-    unsigned           num_closed;   /* Channels that were reported */
+    unsigned           num_requests;  /* Nodes that were written */
+    unsigned           num_closed;    /* Channels that were reported */
+    xshm_reason_t      closed_reason; /* As which all of them have to be */
+    int                write_error;   /* Of xenstore, or 0 */
+    int                watch_error;   /* The same */
+    int                open_error;    /* Of reaching xenstore, or 0 */
+    unsigned           num_opened;    /* How often that was tried */
     uint64_t           now;
 } test;
 
@@ -185,6 +197,11 @@ int xshm_xen_store_write(xshm_xen_store_t *store, const char *path,
     (void)path;
     (void)value;
 
+    if (test.write_error != 0) {
+        errno = test.write_error;
+        return 0;
+    }
+
     ++test.num_requests;
     return 1;
 }
@@ -229,7 +246,12 @@ ucs_status_t xshm_xen_store_watch(xshm_xen_store_t *store, const char *path)
     (void)store;
     (void)path;
 
-    return UCS_OK;
+    if (test.watch_error == 0) {
+        return UCS_OK;
+    }
+
+    errno = test.watch_error;
+    return (errno == E2BIG) ? UCS_ERR_EXCEEDS_LIMIT : UCS_ERR_IO_ERROR;
 }
 
 void xshm_xen_store_unwatch(xshm_xen_store_t *store, const char *path)
@@ -242,7 +264,9 @@ ucs_status_t xshm_xen_store_reopen(xshm_xen_store_t *store)
 {
     (void)store;
 
-    return UCS_OK;
+    ++test.num_opened;
+    errno = test.open_error;
+    return (test.open_error == 0) ? UCS_OK : UCS_ERR_IO_ERROR;
 }
 
 
@@ -335,7 +359,7 @@ test_closed(xshm_conn_t *conn, xshm_reason_t reason, uint32_t version)
 {
     (void)version;
 
-    assert_int_equal(reason, XSHM_REASON_GONE);
+    assert_int_equal(reason, test.closed_reason);
     ++test.num_closed;
     xshm_xen_disconnect(conn);
 }
@@ -347,9 +371,11 @@ static int test_setup(void **state)
     (void)state;
 
     memset(&test, 0, sizeof(test));
+    xshm_test_log_clear();
     xshm_xen_identity_format(test_one, test_one_addr.identity);
     xshm_xen_identity_format(test_other, test_other_addr.identity);
     test.xen.super.sink  = &test_sink;
+    test.closed_reason   = XSHM_REASON_GONE;
     test.identity        = test_one;
     test.xen.gntalloc_fd = xshm_gntalloc_open();
     pthread_mutex_init(&test.xen.lock, NULL);
@@ -896,29 +922,143 @@ static void test_regions_of_a_liar(void **state)
     assert_true(num_given <= TEST_MAX_KEPT + num_freed);
 }
 
+/* A request that finds no room until it is given up */
+static void test_request_without_room(void)
+{
+    xshm_xen_mem_t *mem = test_alloc();
+
+    test.write_error = ENOSPC;
+    test_connect(&test_one_addr, mem);
+    (void)xshm_xen_scan(&test.xen);
+    test.now += TEST_ASK_MS;
+    (void)xshm_xen_scan(&test.xen);
+    test.write_error = 0;
+    xshm_xen_mem_free(&mem->super);
+}
+
+/* One that is written */
+static void test_request_with_room(void)
+{
+    xshm_xen_mem_t *mem = test_alloc();
+    unsigned        num = test.num_requests;
+
+    test_connect(&test_one_addr, mem);
+    (void)xshm_xen_scan(&test.xen);
+    assert_int_equal(test.num_requests, num + 1);
+    test.now += TEST_ASK_MS;
+    (void)xshm_xen_scan(&test.xen);
+    xshm_xen_mem_free(&mem->super);
+}
+
+/* One line for each, however many requests that is */
+static void test_each_shortage_of_nodes_is_told(void **state)
+{
+    (void)state;
+
+    test.closed_reason = XSHM_REASON_RESOURCE;
+    test_request_without_room();
+    test_request_without_room();
+    assert_int_equal(xshm_test_log_count("used up its nodes"), 1);
+    test.closed_reason = XSHM_REASON_GONE;
+    test_request_with_room();
+    test.closed_reason = XSHM_REASON_RESOURCE;
+    test_request_without_room();
+    assert_int_equal(xshm_test_log_count("used up its nodes"), 2);
+}
+
+/* Looks as often as the service would in this time. @return How often xenstore was
+ * opened. */
+static unsigned test_listen_for(uint64_t milliseconds)
+{
+    uint64_t end = test.now + milliseconds;
+    unsigned num = test.num_opened;
+
+    while (test.now < end) {
+        if (test.xen.is_deaf && (test.now >= test.xen.next_listen)) {
+            xshm_xen_listen_again(&test.xen);
+        }
+        test.now += XSHM_XEN_LISTEN_MS / 2;
+    }
+
+    return test.num_opened - num;
+}
+
+/* One line, whatever happens, and fewer and fewer attempts until it works */
+static void test_xenstore_that_cannot_be_reached(void **state)
+{
+    unsigned soon, later;
+
+    (void)state;
+
+    test.open_error = ENOENT;
+    xshm_xen_listen_again(&test.xen);
+    assert_true(test.xen.is_deaf);
+    soon  = test_listen_for(TEST_MINUTE);
+    later = test_listen_for(10 * TEST_MINUTE);
+    assert_true(soon < 60);
+    assert_true((later > 0) && (later < 10 * soon));
+    assert_int_equal(xshm_test_log_count("xshm:"), 1);
+    assert_int_equal(xshm_test_log_count(strerror(ENOENT)), 1);
+    assert_int_equal(xshm_test_log_count("no more watches"), 0);
+
+    test.open_error = 0;
+    (void)test_listen_for(TEST_MINUTE);
+    assert_false(test.xen.is_deaf);
+    assert_int_equal(test_listen_for(TEST_MINUTE), 0);
+    test.open_error = ENOENT;
+    xshm_xen_listen_again(&test.xen);
+    assert_int_equal(xshm_test_log_count("xshm:"), 2);
+    /* It is tried again as soon as at first */
+    assert_int_equal(test_listen_for(TEST_MINUTE), soon);
+}
+
+/* What has to be raised is told where that would help, and only there */
+static void test_watches_that_fail(void **state)
+{
+    (void)state;
+
+    test.watch_error = E2BIG;
+    xshm_xen_listen_again(&test.xen);
+    assert_int_equal(xshm_test_log_count("no more watches"), 1);
+    test.watch_error = 0;
+    xshm_xen_listen_again(&test.xen);
+    xshm_test_log_clear();
+
+    test.watch_error = EIO;
+    xshm_xen_domain_scan_used(&test.xen, test.domain, test.now);
+    xshm_xen_domain_scan_used(&test.xen, test.domain, test.now);
+    assert_int_equal(xshm_test_log_count("no more watches"), 0);
+    /* Of this domain's end, and of all requests */
+    assert_int_equal(xshm_test_log_count(strerror(EIO)), 2);
+}
+
 #define TEST(_func) \
     cmocka_unit_test_setup_teardown(_func, test_setup, test_teardown)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_pages_in_the_pool_are_zero),
-                                       TEST(test_mapped_pages_stay_as_they_are),
-                                       TEST(test_an_end_frees_all),
-                                       TEST(test_an_end_is_looked_for),
-                                       TEST(test_a_seeming_end_frees_nothing),
-                                       TEST(test_another_one_after_an_end),
-                                       TEST(test_another_one_at_once),
-                                       TEST(test_pretending_is_bounded),
-                                       TEST(test_a_request),
-                                       TEST(test_no_request_to_another_one),
-                                       TEST(test_no_request_to_a_stranger),
-                                       TEST(test_freed_long_after_an_end),
-                                       TEST(test_freed_long_after_a_restart),
-                                       TEST(test_region_of_one_that_ended),
-                                       TEST(test_region_of_one_that_restarted),
-                                       TEST(test_region_that_is_freed_later),
-                                       TEST(test_regions_never_unmapped),
-                                       TEST(test_regions_of_a_liar)};
+    const struct CMUnitTest tests[] = {
+            TEST(test_pages_in_the_pool_are_zero),
+            TEST(test_mapped_pages_stay_as_they_are),
+            TEST(test_an_end_frees_all),
+            TEST(test_an_end_is_looked_for),
+            TEST(test_a_seeming_end_frees_nothing),
+            TEST(test_another_one_after_an_end),
+            TEST(test_another_one_at_once),
+            TEST(test_pretending_is_bounded),
+            TEST(test_a_request),
+            TEST(test_no_request_to_another_one),
+            TEST(test_no_request_to_a_stranger),
+            TEST(test_freed_long_after_an_end),
+            TEST(test_freed_long_after_a_restart),
+            TEST(test_region_of_one_that_ended),
+            TEST(test_region_of_one_that_restarted),
+            TEST(test_region_that_is_freed_later),
+            TEST(test_regions_never_unmapped),
+            TEST(test_regions_of_a_liar),
+            TEST(test_each_shortage_of_nodes_is_told),
+            TEST(test_xenstore_that_cannot_be_reached),
+            TEST(test_watches_that_fail)};
 
     xshm_test_log_start();
     return cmocka_run_group_tests_name("xen_reuse", tests, NULL, NULL);

@@ -35,9 +35,6 @@
 /* How long to look at what has changed, before others get a turn */
 #define XSHM_XEN_TURN_MS 10
 
-/* When to try again to be found by others */
-#define XSHM_XEN_LISTEN_MS 1000
-
 #define XSHM_XEN_MSEC_PER_SEC  1000u
 #define XSHM_XEN_NSEC_PER_MSEC 1000000u
 
@@ -184,12 +181,9 @@ static ucs_status_t xshm_xen_poll_fd(xshm_xen_t *xen, int fd)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
 
-    if (epoll_ctl(xen->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
-        ucs_error("xshm: cannot poll descriptor %d: %m", fd);
-        return UCS_ERR_IO_ERROR;
-    }
-
-    return UCS_OK;
+    return (epoll_ctl(xen->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) ?
+                   UCS_OK :
+                   UCS_ERR_IO_ERROR;
 }
 
 ucs_status_t xshm_xen_poll_store(xshm_xen_t *xen)
@@ -290,6 +284,8 @@ static ucs_status_t xshm_xen_open_store(xshm_xen_t *xen)
 
     status = xshm_xen_store_open(&xen->store);
     if (status != UCS_OK) {
+        ucs_error("xshm: cannot reach xenstore: %m. /dev/xen/xenbus must be "
+                  "there and open to this user");
         return status;
     }
 
@@ -581,6 +577,7 @@ static void xshm_xen_try_to_be_found(xshm_xen_t *xen)
     }
 
     xen->next_listen = now + XSHM_XEN_LISTEN_MS;
+    /* It may want to be left alone for longer */
     if (xen->is_deaf) {
         xshm_xen_listen_again(xen);
     }

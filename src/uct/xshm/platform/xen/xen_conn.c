@@ -114,8 +114,11 @@ void xshm_xen_complain_nodes(xshm_xen_t *xen)
         xen->is_full = 1;
         ucs_error("xshm: cannot write to xenstore: %m. This machine may have "
                   "used up its nodes, all programs together: raise the host's "
-                  "quota for each virtual machine (xenstored --entry-nb=N, or "
-                  "quota-maxentity in oxenstored.conf, 1000 by default)");
+                  "quota for each virtual machine: \"sudo xenstore-control "
+                  "quota set nodes 8192\" in its control domain (1000 by "
+                  "default; xenstored --entry-nb=N from its next start on), or "
+                  "quota-maxentity in oxenstored.conf (1000 by default; from "
+                  "the next start on)");
     }
 }
 
@@ -238,8 +241,9 @@ static void xshm_xen_conn_ask(xshm_xen_conn_t *conn, uint64_t now)
 {
     conn->mem->is_asked = 1;
     if (xshm_xen_conn_write_request(conn)) {
-        conn->state = XSHM_XEN_CONN_ASKING;
-        conn->error = 0;
+        xshm_xen_conn_xen(conn)->is_full = 0;
+        conn->state                      = XSHM_XEN_CONN_ASKING;
+        conn->error                      = 0;
         return;
     }
 

@@ -8,7 +8,9 @@
 #include "xen_view.h"
 
 #include <ucs/debug/log.h>
+#include <ucs/sys/math.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,11 +34,16 @@
 #define XSHM_XEN_LISTEN_TRIES    5
 #define XSHM_XEN_LISTEN_PAUSE_US 10000
 
+/* Longest time from one of these attempts to the next; it doubles each time */
+#define XSHM_XEN_LISTEN_MAX_MS 32000
+
 /* The limit, how much there is, and what raises it */
 #define XSHM_XEN_WATCH_QUOTA \
-    "the host's quota for each virtual machine (xenstored --watch-nb=N, 128 " \
-    "by " \
-    "default; or quota-maxwatch in oxenstored.conf, 100 by default)"
+    "the host's quota for each virtual machine: \"sudo xenstore-control " \
+    "quota " \
+    "set watches 1024\" in its control domain (128 by default; xenstored " \
+    "--watch-nb=N from its next start on), or quota-maxwatch in " \
+    "oxenstored.conf (100 by default; from the next start on)"
 
 
 xshm_xen_domain_t *xshm_xen_domain_find(xshm_xen_t *xen, uint32_t domid)
@@ -233,13 +240,21 @@ int xshm_xen_domain_scan_unused(xshm_xen_t *xen, xshm_xen_domain_t *domain,
 }
 
 /* Once until there are watches again */
-static void xshm_xen_domain_complain(xshm_xen_t *xen)
+static void xshm_xen_domain_complain(xshm_xen_t *xen, ucs_status_t status)
 {
-    if (!xen->is_short) {
-        xen->is_short = 1;
+    if (xen->is_short) {
+        return;
+    }
+
+    xen->is_short = 1;
+    if (status == UCS_ERR_EXCEEDS_LIMIT) {
         ucs_warn("xshm: this machine has no more watches in xenstore: other "
                  "machines' ends are noticed after %d seconds instead of at "
                  "once. Use fewer processes, or raise " XSHM_XEN_WATCH_QUOTA,
+                 XSHM_XEN_CHECK_MS / 1000);
+    } else {
+        ucs_warn("xshm: cannot watch xenstore for other machines' ends: %m. "
+                 "They are noticed after %d seconds instead of at once",
                  XSHM_XEN_CHECK_MS / 1000);
     }
 }
@@ -258,12 +273,15 @@ xshm_xen_domain_try_watch(xshm_xen_t *xen, xshm_xen_domain_t *domain)
 
 static void xshm_xen_domain_watch(xshm_xen_t *xen, xshm_xen_domain_t *domain)
 {
-    if (domain->is_watched || xen->is_deaf) {
+    ucs_status_t status;
+
+    if (domain->is_watched || xen->is_deaf || xen->is_short) {
         return;
     }
 
-    if (!xen->is_short && (xshm_xen_domain_try_watch(xen, domain) != UCS_OK)) {
-        xshm_xen_domain_complain(xen);
+    status = xshm_xen_domain_try_watch(xen, domain);
+    if (status != UCS_OK) {
+        xshm_xen_domain_complain(xen, status);
         xshm_xen_listen_again(xen);
     }
 }
@@ -316,36 +334,65 @@ ucs_status_t xshm_xen_listen(xshm_xen_t *xen)
 }
 
 /* The kernel takes back the watches of a connection a moment after it was
- * closed: until then there may be no other one */
-static int xshm_xen_reopen_and_listen(xshm_xen_t *xen)
+ * closed: until then there may be no other one. @return With errno. */
+static ucs_status_t xshm_xen_reopen_and_listen(xshm_xen_t *xen)
 {
-    int i;
+    ucs_status_t status = UCS_OK;
+    int          i, error;
 
     for (i = 0; i < XSHM_XEN_LISTEN_TRIES; ++i) {
-        if ((xshm_xen_store_reopen(&xen->store) == UCS_OK) &&
-            (xshm_xen_listen(xen) == UCS_OK)) {
-            return 1;
+        status = xshm_xen_store_reopen(&xen->store);
+        status = (status == UCS_OK) ? xshm_xen_listen(xen) : status;
+        if (status == UCS_OK) {
+            break;
         }
 
+        error = errno;
         usleep(XSHM_XEN_LISTEN_PAUSE_US);
+        errno = error;
     }
 
-    return 0;
+    return status;
+}
+
+static void xshm_xen_complain_deaf(ucs_status_t status)
+{
+    if (status == UCS_ERR_EXCEEDS_LIMIT) {
+        ucs_error("xshm: cannot hear of other machines' requests: this one has "
+                  "no more watches in xenstore. Use fewer processes, or "
+                  "raise " XSHM_XEN_WATCH_QUOTA);
+    } else {
+        ucs_error("xshm: cannot hear of other machines' requests: xenstore "
+                  "cannot be reached: %m. It is tried again");
+    }
+}
+
+/* Each attempt costs xenstored and this thread time: if they fail, there are
+ * fewer and fewer */
+static void xshm_xen_put_off_listening(xshm_xen_t *xen)
+{
+    xen->listen_pause = ucs_max(2 * xen->listen_pause, XSHM_XEN_LISTEN_MS);
+    xen->listen_pause = ucs_min(xen->listen_pause, XSHM_XEN_LISTEN_MAX_MS);
+    xen->next_listen  = xshm_xen_now_ms() + xen->listen_pause;
 }
 
 void xshm_xen_listen_again(xshm_xen_t *xen)
 {
-    int was_deaf = xen->is_deaf;
-    int is_deaf  = !xshm_xen_reopen_and_listen(xen);
+    int          was_deaf = xen->is_deaf;
+    ucs_status_t status   = xshm_xen_reopen_and_listen(xen);
+
+    if ((status != UCS_OK) && !was_deaf) {
+        xshm_xen_complain_deaf(status);
+        xen->listen_pause = 0;
+    }
+
+    if (status != UCS_OK) {
+        xshm_xen_put_off_listening(xen);
+    }
 
     pthread_mutex_lock(&xen->lock);
-    xen->is_deaf = is_deaf;
+    xen->is_deaf = (status != UCS_OK);
     pthread_mutex_unlock(&xen->lock);
-    if (is_deaf && !was_deaf) {
-        ucs_error("xshm: cannot hear of other machines' requests: this one has "
-                  "no more watches in xenstore. Use fewer processes, or "
-                  "raise " XSHM_XEN_WATCH_QUOTA);
-    }
 }
 
 void xshm_xen_domain_cleanup(xshm_xen_t *xen)

@@ -35,6 +35,7 @@ typedef struct xshm_xen {
     uint32_t           next_request; /**< Number of the next request */
     uint64_t           next_scan;    /**< Milliseconds */
     uint64_t           next_listen;  /**< When to try again to be found, ms */
+    uint64_t           listen_pause; /**< After the last try that failed, ms */
     int                is_listening; /**< The watch on all machines has fired
                                          for the first time */
     int                was_resumed;  /**< This machine; to be handled */
@@ -141,6 +142,9 @@ typedef struct xshm_xen_conn {
 
 /** Pages of a domain that are freed on its word: it may have them mapped */
 #define XSHM_XEN_MEM_MAX_UNPROVED 2048u
+
+/** When to try again to be found by others, milliseconds */
+#define XSHM_XEN_LISTEN_MS 1000
 
 /** How long pages wait to be used again, if they can be freed, milliseconds */
 #define XSHM_XEN_MEM_POOL_MS 1000

@@ -82,8 +82,6 @@ ucs_status_t xshm_xen_store_open(xshm_xen_store_t *store)
 {
     store->xs = xs_open(0);
     if (store->xs == NULL) {
-        ucs_error("xshm: cannot reach xenstore: %m. /dev/xen/xenbus must be "
-                  "there and open to this user");
         return UCS_ERR_IO_ERROR;
     }
 
@@ -184,15 +182,27 @@ xshm_xen_store_list(xshm_xen_store_t *store, const char *path, unsigned *num_p)
                    NULL;
 }
 
+/* xenstored says E2BIG, oxenstored EQUOTA; Linux makes EINVAL of what it does not
+ * know. What is asked for here is valid. */
+static int xshm_xen_store_is_quota(int error)
+{
+    return (error == E2BIG) || (error == EINVAL);
+}
+
 ucs_status_t xshm_xen_store_watch(xshm_xen_store_t *store, const char *path)
 {
+    int error;
+
     if (xshm_xen_store_is_open(store) &&
         xs_watch(store->xs, path, XSHM_XEN_STORE_TOKEN)) {
         return UCS_OK;
     }
 
+    error = errno;
     ucs_debug("xshm: cannot watch the xenstore node %s: %m", path);
-    return UCS_ERR_EXCEEDS_LIMIT;
+    errno = error;
+    return xshm_xen_store_is_quota(error) ? UCS_ERR_EXCEEDS_LIMIT :
+                                            UCS_ERR_IO_ERROR;
 }
 
 void xshm_xen_store_unwatch(xshm_xen_store_t *store, const char *path)

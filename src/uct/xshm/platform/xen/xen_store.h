@@ -46,6 +46,7 @@ typedef char **xshm_xen_event_t;
  */
 int xshm_xen_store_answers(void);
 
+/** @return UCS_ERR_IO_ERROR, with errno */
 ucs_status_t xshm_xen_store_open(xshm_xen_store_t *store);
 
 void xshm_xen_store_close(xshm_xen_store_t *store);
@@ -53,6 +54,8 @@ void xshm_xen_store_close(xshm_xen_store_t *store);
 /**
  * Open again what libxenstore has closed: it does so after an error that the
  * kernel reports, as when no more watches are allowed. All watches are gone.
+ *
+ * @return UCS_ERR_IO_ERROR, with errno
  */
 ucs_status_t xshm_xen_store_reopen(xshm_xen_store_t *store);
 
@@ -83,8 +86,8 @@ xshm_xen_store_list(xshm_xen_store_t *store, const char *path, unsigned *num_p);
 /**
  * Ask for events of a node and of all below it.
  *
- * @return UCS_ERR_EXCEEDS_LIMIT if this domain has as many watches as it may.
- *         The store has to be reopened then.
+ * @return UCS_ERR_EXCEEDS_LIMIT if this domain has as many watches as it may, or
+ *         UCS_ERR_IO_ERROR, with errno. The store has to be reopened then.
  */
 ucs_status_t xshm_xen_store_watch(xshm_xen_store_t *store, const char *path);
 
