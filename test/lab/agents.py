@@ -47,6 +47,8 @@ LIFETIME = 120
 LIMIT = 16384
 # The agent's own limit is 128 interfaces
 AT_ONCE = 100
+# What an agent says of an endpoint without them (UCS_ERR_NO_MEMORY)
+OUT_OF_MEMORY = 'error Out of memory'
 # Pages of a channel with default settings, in the guest that sends
 CHANNEL_PAGES = 16
 
@@ -236,6 +238,30 @@ class Lab:
         self.drop(*self.agents)
 
 
+def dom0(*command, check=True):
+    return subprocess.run([XENLAB, 'exec', 'dom0', '--', *command], text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          check=check)
+
+
+def domid_of(guest):
+    return dom0('xl', 'domid', guest).stdout.strip()
+
+
+def watches_of(guests):
+    """How many watches each has, as C xenstored says; oxenstored does not (None).
+    All at once: dom0 answers slowly while guests poll."""
+    said = dom0('sh', '-c', 'for guest in "$@"; do echo "== "; xenstore-control '
+                'quota "$(xl domid "$guest")"; done; true', 'sh', *guests).stdout
+    found = [re.search(r'watches *: *(\d+)', each)
+             for each in said.split('== ')[1:]]
+    return [int(match.group(1)) if match else None for match in found]
+
+
+def watches(guest):
+    return watches_of([guest])[0]
+
+
 def signal(lab, number, agent_pid, name):
     if lab.is_local:
         subprocess.run(['kill', f'-{name}', str(agent_pid)], check=True)
@@ -284,16 +310,6 @@ def await_count(agent, before):
         if time.monotonic() > deadline:
             raise Failed(f'{text} {RECOVERY} s')
         time.sleep(0.5)
-
-
-def dom0(*command, check=True):
-    return subprocess.run([XENLAB, 'exec', 'dom0', '--', *command], text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          check=check)
-
-
-def domid_of(guest):
-    return dom0('xl', 'domid', guest).stdout.strip()
 
 
 def patiently(what, attempt):

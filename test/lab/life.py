@@ -24,7 +24,7 @@ import time
 from agents import (BUILD, CHANNEL_PAGES, CYCLES, DEATH, NOTICE, PATIENCE,
                     XENLAB, Failed, await_count, await_mapped, check, dom0,
                     domid_of, expect, main, pair, patiently, received, say,
-                    settled, signal)
+                    settled, signal, watches)
 
 # For how long a process is stopped, by device, and a machine is paused. With "xen"
 # that is longer than a request waits for its answer (platform/xen/xen_conn.c).
@@ -414,13 +414,6 @@ def test_random_deaths(lab):
     await_count(survivor, counts)
     say(f'{lab.kills} victims; the survivor has received '
         f'{survivor.ask("wait", 0, 0)} (and bad ones)')
-
-
-def watches(guest):
-    """How many watches it has, as C xenstored says; oxenstored does not."""
-    found = re.search(r'watches *: *(\d+)', dom0(
-        'xenstore-control', 'quota', domid_of(guest), check=False).stdout)
-    return int(found.group(1)) if found else None
 
 
 def as_domain(domid, *command):

@@ -9,15 +9,21 @@
 # See file LICENSE for terms.
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import time
 
-from agents import (BUILD, NOTICE, XENLAB, Failed, Lab, complaints, expect,
+from agents import (BUILD, CHANNEL_PAGES, INSTALL, LIMIT, NOTICE,
+                    OUT_OF_MEMORY, XENLAB, Failed, Lab, complaints, expect,
                     received, run, say)
 
 TAKE = os.path.join(BUILD, 'test', 'functional', 'xen_take')
+
+LIMIT_FILE = '/sys/module/xen_gntalloc/parameters/limit'
+# For which there are pages, when xshm_info is asked
+PEERS = 5
 
 
 class Holder:
@@ -63,12 +69,50 @@ def end_of_a_guest_without_watch(lab):
     holder.end()
 
 
+def peers_that_are_allowed(lab):
+    """So many peers as xshm_info says can be sent to, and no more."""
+    lab.shell(1, f'echo {PEERS * CHANNEL_PAGES} >{LIMIT_FILE}')
+    limits = json.loads(lab.shell(
+        1, f'"{INSTALL}/bin/xshm_info" -j; true'))['limits']
+    allowed = limits['grants']['peers']
+    expect('peers, as xshm_info says', PEERS, allowed)
+    receiver, sender = lab.start(0), lab.start(1)
+    addresses = receiver.open(allowed + 1)
+    sender.open()
+    for number in range(allowed):
+        sender.ask('connect', f'p{number}', addresses[number])
+        sender.ask('send', f'p{number}', 'short', 10, 8)
+        sender.ask('flush', f'p{number}')
+    received(receiver, 10 * allowed)
+    expect('what is said so far', '', complaints(sender))
+
+    sender.tell('connect', 'more', addresses[allowed])
+    status = sender.answer()
+    if status == 'ok':
+        sender.tell('send', 'more', 'short', 1, 8)
+        status = sender.answer()
+    expect('status of one more', OUT_OF_MEMORY, status)
+    say(complaints(sender))
+    expect('lines about it', 1, len(complaints(sender).splitlines()))
+    if f'may grant {PEERS * CHANNEL_PAGES} ' not in complaints(sender):
+        raise Failed('the line does not tell how many pages there are')
+
+
+def peers_and_limit(lab):
+    try:
+        peers_that_are_allowed(lab)
+    finally:
+        lab.shell(1, f'echo {LIMIT} >{LIMIT_FILE}')
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--device', choices=['xen'], default='xen')
     parser.add_argument('--guests', nargs='+', required=True)
     arguments = parser.parse_args()
     lab = Lab(arguments.device, arguments.guests)
+    run(lab, 'peers', 'as many peers as xshm_info says, and no more',
+        peers_and_limit)
     run(lab, 'watches',
         'without watches, the end of a guest is noticed all the same',
         end_of_a_guest_without_watch)
