@@ -637,7 +637,7 @@ def starts(lab, number):
     """A process that starts can use its other transports, and is told why not
     this one. @return What it was told."""
     command = lab.program(lab.guests[number], 'mpi', [], ['ucx_info', '-d'])
-    return subprocess.run(command, check=True, text=True,
+    return subprocess.run(command, check=False, text=True,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=PATIENCE).stdout
 
