@@ -28,6 +28,7 @@
 
 #define TEST_AM_ID      3
 #define TEST_WAIT_MSEC  60000
+#define TEST_QUIET_MSEC 50      /* Nothing happens for so long */
 #define TEST_MAX_BUSY   1000000 /* More than arming may ever say BUSY */
 #define TEST_MAX_LINES  100     /* Of the log, about one thing */
 #define TEST_NUM_PEERS  40
@@ -48,6 +49,7 @@ static struct {
     uct_ep_h          ep;
     int               fd[2];
     unsigned          received;
+    unsigned          failed; /* Endpoints */
     unsigned          num_sent;
     uct_pending_req_t req;
 } test;
@@ -60,6 +62,13 @@ test_handle_am(void *arg, void *data, size_t length, unsigned flags)
     return UCS_OK;
 }
 
+static ucs_status_t
+test_handle_error(void *arg, uct_ep_h ep, ucs_status_t status)
+{
+    ++test.failed;
+    return UCS_OK;
+}
+
 static void test_open(void)
 {
     utest_address_t address;
@@ -68,7 +77,8 @@ static void test_open(void)
     memset(&test, 0, sizeof(test));
     for (i = 0; i < 2; ++i) {
         utest_context_open(&test.context[i], "xshm", xshm_test_device);
-        utest_iface_open(&test.iface[i], &test.context[i], NULL, NULL);
+        utest_iface_open(&test.iface[i], &test.context[i], test_handle_error,
+                         NULL);
         uct_iface_progress_enable(test.iface[i].iface,
                                   UCT_PROGRESS_SEND | UCT_PROGRESS_RECV);
         assert_int_equal(uct_iface_set_am_handler(test.iface[i].iface,
@@ -477,6 +487,172 @@ static void test_wakes_for_end(void **state)
     utest_context_close(&test.context[1]);
 }
 
+/* News of peers is no message: UCP takes what progress returns for that */
+static void test_new_channel_counts_nothing(void **state)
+{
+    test_open();
+    test_arm(1);
+    test_send();
+    assert_true(test_is_readable(1, TEST_WAIT_MSEC));
+    assert_int_equal(test_progress(1), 0);
+    assert_int_equal(test.received, 0);
+    assert_int_equal(test_progress(1), 1);
+    assert_int_equal(test.received, 1);
+
+    /* The other side hears that it is accepted */
+    while (uct_ep_flush(test.ep, 0, NULL) == UCS_INPROGRESS) {
+        assert_int_equal(test_progress(0), 0);
+    }
+    test_close();
+}
+
+/* Progress until an endpoint has failed */
+static void test_await_failure(void)
+{
+    double end = utest_now() + XSHM_TEST_DEADLINE;
+
+    while (test.failed == 0) {
+        assert_true(utest_now() < end);
+        assert_int_equal(test_progress(0), 0);
+    }
+}
+
+static void test_gone_peer_counts_nothing(void **state)
+{
+    test_open_and_meet();
+    test_arm(0);
+    utest_iface_close(&test.iface[1]);
+    assert_true(test_is_readable(0, TEST_WAIT_MSEC));
+    test_await_failure();
+    uct_ep_destroy(test.ep);
+    utest_iface_close(&test.iface[0]);
+    utest_context_close(&test.context[0]);
+    utest_context_close(&test.context[1]);
+}
+
+static void test_refused_peer_counts_nothing(void **state)
+{
+    utest_address_t address;
+
+    test_open();
+    uct_ep_destroy(test.ep);
+    utest_address_get(&test.iface[1], &address);
+    ++((xshm_iface_addr_t *)address.iface)->token[0];
+    assert_int_equal(utest_connect(&test.iface[0], &address, &test.ep), UCS_OK);
+    test_arm(0);
+    test_send();
+    assert_true(test_is_readable(0, TEST_WAIT_MSEC));
+    test_await_failure();
+    test_close();
+}
+
+/* Memory of side 1 that side 0 accesses by message */
+static struct {
+    uint64_t          word;
+    uct_mem_h         memh;
+    uct_rkey_bundle_t rkey;
+    uint64_t          result;
+    uct_completion_t  comp;
+} test_rma;
+
+static void test_rma_done(uct_completion_t *comp)
+{
+}
+
+static void test_rma_open(void)
+{
+    uint8_t       key[TEST_PATH_MAX];
+    uct_md_attr_t attr;
+
+    setenv("UCX_XSHM_RMA", "message", 1);
+    test_open_and_meet();
+    unsetenv("UCX_XSHM_RMA");
+    memset(&test_rma, 0, sizeof(test_rma));
+    test_rma.word = TEST_FREED;
+    assert_int_equal(uct_md_query(test.context[1].md, &attr), UCS_OK);
+    assert_true(attr.rkey_packed_size <= sizeof(key));
+    assert_int_equal(uct_md_mem_reg(test.context[1].md, &test_rma.word,
+                                    sizeof(test_rma.word),
+                                    UCT_MD_MEM_ACCESS_ALL, &test_rma.memh),
+                     UCS_OK);
+    assert_int_equal(uct_md_mkey_pack(test.context[1].md, test_rma.memh, key),
+                     UCS_OK);
+    assert_int_equal(uct_rkey_unpack(test.context[0].component, key,
+                                     &test_rma.rkey),
+                     UCS_OK);
+    test_rma.comp = (uct_completion_t){.func = test_rma_done, .count = 1};
+}
+
+static void test_rma_close(void)
+{
+    assert_int_equal(uct_rkey_release(test.context[0].component,
+                                      &test_rma.rkey),
+                     UCS_OK);
+    assert_int_equal(uct_md_mem_dereg(test.context[1].md, test_rma.memh),
+                     UCS_OK);
+    test_close();
+}
+
+static void test_unpack(void *dst, const void *data, size_t length)
+{
+    memcpy(dst, data, length);
+}
+
+/* It sleeps until the peer has done what is under way, and is woken then */
+static void test_rma_sleep(ucs_status_t status)
+{
+    double end = utest_now() + XSHM_TEST_DEADLINE;
+
+    assert_int_equal(status, UCS_INPROGRESS);
+    test_arm(0);
+    assert_false(test_is_readable(0, TEST_QUIET_MSEC));
+    assert_int_equal(test_rma.comp.count, 1);
+    while (!test_is_readable(0, 0)) {
+        assert_true(utest_now() < end);
+        test_progress(1);
+        test_arm(1);
+    }
+    test_progress(0);
+    assert_int_equal(test_rma.comp.count, 0);
+    assert_int_equal(test_rma.comp.status, UCS_OK);
+}
+
+static void test_wakes_for_get(void **state)
+{
+    test_rma_open();
+    test_rma_sleep(uct_ep_get_bcopy(test.ep, test_unpack, &test_rma.result,
+                                    sizeof(test_rma.result),
+                                    (uintptr_t)&test_rma.word,
+                                    test_rma.rkey.rkey, &test_rma.comp));
+    assert_int_equal(test_rma.result, TEST_FREED);
+    test_rma_close();
+}
+
+static void test_wakes_for_atomic(void **state)
+{
+    test_rma_open();
+    test_rma_sleep(uct_ep_atomic64_fetch(test.ep, UCT_ATOMIC_OP_ADD, 1,
+                                         &test_rma.result,
+                                         (uintptr_t)&test_rma.word,
+                                         test_rma.rkey.rkey, &test_rma.comp));
+    assert_int_equal(test_rma.result, TEST_FREED);
+    assert_int_equal(test_rma.word, TEST_FREED + 1);
+    test_rma_close();
+}
+
+static void test_wakes_for_flush(void **state)
+{
+    test_rma_open();
+    assert_int_equal(uct_ep_put_short(test.ep, &test_rma.result,
+                                      sizeof(test_rma.result),
+                                      (uintptr_t)&test_rma.word,
+                                      test_rma.rkey.rkey),
+                     UCS_OK);
+    test_rma_sleep(uct_ep_flush(test.ep, 0, &test_rma.comp));
+    assert_int_equal(test_rma.word, 0);
+    test_rma_close();
+}
+
 /* UCX's virtual file system, visited folder by folder: what lists a folder may
  * not list another one meanwhile */
 typedef struct test_vfs {
@@ -798,6 +974,12 @@ int main(void)
             cmocka_unit_test(test_polls_and_sleeps),
             cmocka_unit_test(test_cold_channel_wakes),
             cmocka_unit_test(test_wakes_for_end),
+            cmocka_unit_test(test_new_channel_counts_nothing),
+            cmocka_unit_test(test_gone_peer_counts_nothing),
+            cmocka_unit_test(test_refused_peer_counts_nothing),
+            cmocka_unit_test(test_wakes_for_get),
+            cmocka_unit_test(test_wakes_for_atomic),
+            cmocka_unit_test(test_wakes_for_flush),
             cmocka_unit_test(test_counters),
             cmocka_unit_test(test_counts_stalls),
             cmocka_unit_test(test_counts_notifications),
