@@ -7,9 +7,13 @@
  * waits may use hardly any processor time.
  *
  * usage: ucp_sleep wait|epoll ROUNDS IDLE_SECONDS
+ *        ucp_sleep busy MESSAGES LENGTH
  *
  *   wait   ucp_worker_wait()
  *   epoll  ucp_worker_arm() and epoll_wait() on ucp_worker_get_efd()
+ *
+ *   busy   nobody sleeps: active messages, each way. Where that begins and ends,
+ *          both change to a folder that does not exist
  *
  * Prints the percentage of a processor that the waiting process used.
  */
@@ -34,6 +38,9 @@
 #define ADDRESS_MAX  1024
 #define WATCHDOG_SEC 60
 #define MAX_PERCENT  1.0
+#define AM_ID        1
+#define BUSY_WINDOW  16   /* messages on the way */
+#define BUSY_WARM_UP 1000 /* messages that are not a part of it */
 
 static struct {
     ucp_context_h context;
@@ -41,6 +48,7 @@ static struct {
     ucp_ep_h      ep;
     int           epoll_fd; /* -1: ucp_worker_wait() */
     int           socket;
+    unsigned long received; /* Active messages */
 } state;
 
 
@@ -73,7 +81,8 @@ static double processor_time(void)
 static void open_ucp(int use_epoll)
 {
     ucp_params_t        params        = {.field_mask = UCP_PARAM_FIELD_FEATURES,
-                                         .features = UCP_FEATURE_TAG | UCP_FEATURE_WAKEUP};
+                                         .features = UCP_FEATURE_TAG | UCP_FEATURE_AM |
+                                                     UCP_FEATURE_WAKEUP};
     ucp_worker_params_t worker_params = {0};
     struct epoll_event  event         = {.events = EPOLLIN};
     int                 fd;
@@ -213,6 +222,67 @@ static void run_server(unsigned rounds, double idle)
     check(100 * time / start < MAX_PERCENT, "it used too much time");
 }
 
+static ucs_status_t handle_am(void *arg, const void *header,
+                              size_t header_length, void *data, size_t length,
+                              const ucp_am_recv_param_t *param)
+{
+    ++state.received;
+    return UCS_OK;
+}
+
+static void send_am(const void *data, size_t length)
+{
+    ucp_request_param_t param = {.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS,
+                                 .flags        = UCP_AM_SEND_FLAG_EAGER};
+    void               *request;
+
+    request = ucp_am_send_nbx(state.ep, AM_ID, NULL, 0, data, length, &param);
+    check(!UCS_PTR_IS_ERR(request), "ucp_am_send_nbx");
+    while ((request != NULL) &&
+           (ucp_request_check_status(request) == UCS_INPROGRESS)) {
+        ucp_worker_progress(state.worker);
+    }
+    if (request != NULL) {
+        ucp_request_free(request);
+    }
+}
+
+/* Send and receive until so many were, in all */
+static void exchange(unsigned long *sent, unsigned long count, const void *data,
+                     size_t length)
+{
+    while ((*sent < count) || (state.received < count)) {
+        if ((*sent < count) && (*sent < state.received + BUSY_WINDOW)) {
+            send_am(data, length);
+            ++*sent;
+        }
+        ucp_worker_progress(state.worker);
+    }
+}
+
+static void run_busy(unsigned long messages, size_t length)
+{
+    ucp_am_handler_param_t param = {.field_mask =
+                                            UCP_AM_HANDLER_PARAM_FIELD_ID |
+                                            UCP_AM_HANDLER_PARAM_FIELD_CB,
+                                    .id = AM_ID,
+                                    .cb = handle_am};
+    unsigned long          sent  = 0;
+    void                  *data  = calloc(1, length);
+
+    check(ucp_worker_set_am_recv_handler(state.worker, &param) == UCS_OK,
+          "ucp_worker_set_am_recv_handler");
+    exchange(&sent, BUSY_WARM_UP, data, length);
+    (void)!chdir("xshm-busy-begin");
+    exchange(&sent, BUSY_WARM_UP + messages, data, length);
+    (void)!chdir("xshm-busy-end");
+
+    /* What closing brings must not disturb the other one */
+    check(send(state.socket, data, 1, 0) == 1, "send");
+    check(recv(state.socket, data, 1, 0) == 1, "recv");
+    free(data);
+}
+
 /* The client is this program, started anew: UCX keeps a log for each process, and
  * has opened that of this one already */
 static pid_t start_client(char **argv, int *socket_p)
@@ -245,7 +315,8 @@ int main(int argc, char **argv)
     double   idle;
 
     check((argc == 4) || is_client,
-          "usage: ucp_sleep wait|epoll ROUNDS IDLE_SECONDS");
+          "usage: ucp_sleep wait|epoll ROUNDS IDLE_SECONDS, or\n"
+          "       ucp_sleep busy MESSAGES LENGTH");
     rounds = (unsigned)atoi(argv[2]);
     idle   = atof(argv[3]);
     if (is_client) {
@@ -257,15 +328,17 @@ int main(int argc, char **argv)
     alarm(2 * WATCHDOG_SEC);
     open_ucp(!strcmp(argv[1], "epoll"));
     connect_ucp();
-    if (is_client) {
+    if (!strcmp(argv[1], "busy")) {
+        run_busy(rounds, (size_t)idle);
+    } else if (is_client) {
         run_client(rounds, idle);
-        close_ucp();
-        return EXIT_SUCCESS;
+    } else {
+        run_server(rounds, idle);
     }
-
-    run_server(rounds, idle);
     close_ucp();
-    waitpid(pid, &status, 0);
-    check(status == 0, "the other process");
+    if (!is_client) {
+        waitpid(pid, &status, 0);
+        check(status == 0, "the other process");
+    }
     return EXIT_SUCCESS;
 }
