@@ -32,6 +32,8 @@
  *   counters                 "ok VIOLATIONS REFUSED", as the transport counts them
  *   failures COUNT SECONDS   until so many endpoints have failed; "ok FAILED"
  *   doze COUNT SECONDS       the same, but asleep but for UCX's events
+ *   nap COUNT SECONDS        like wait, but asleep but for UCX's events; "ok RECEIVED
+ *                            SLEEPS"
  *   check NAME               ask whether the peer is there, as UCX's keepalive
  *   fill NAME ADDRESS KEY    have operations outstanding, and then send until
  *                            there is no room, and more requests wait for it;
@@ -661,6 +663,7 @@ static const struct {
                       {"counters", agent_counters},
                       {"failures", agent_failures},
                       {"doze", agent_doze},
+                      {"nap", agent_nap},
                       {"check", agent_check},
                       {"fill", agent_fill},
                       {"outcome", agent_outcome},

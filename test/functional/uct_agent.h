@@ -57,6 +57,7 @@ agent_ep_t *agent_find(const char *name);
 
 /* Commands: what a survivor does */
 void agent_doze(char *arguments);
+void agent_nap(char *arguments);
 void agent_check(char *arguments);
 void agent_fill(char *arguments);
 void agent_outcome(char *arguments);

@@ -149,31 +149,53 @@ void agent_check(char *arguments)
     agent_answer(uct_ep_check(agent_find(arguments)->ep, 0, NULL));
 }
 
-/* As long as UCX has nothing to do */
-static void agent_doze_once(int fd, double deadline)
+static int agent_event_fd(void)
 {
-    struct pollfd pfd  = {.fd = fd, .events = POLLIN};
+    int fd;
+
+    utest_check(uct_iface_event_fd_get(agent.ifaces[0].iface, &fd),
+                "uct_iface_event_fd_get");
+    return fd;
+}
+
+/* As long as UCX has nothing to do. @return Did it sleep? */
+static int agent_doze_once(double deadline)
+{
+    struct pollfd pfd  = {.fd = agent_event_fd(), .events = POLLIN};
     int           wait = (int)((deadline - utest_now()) * AGENT_MSEC);
 
     if (uct_iface_event_arm(agent.ifaces[0].iface,
-                            UCT_EVENT_SEND_COMP | UCT_EVENT_RECV) == UCS_OK) {
-        (void)poll(&pfd, 1, (wait > 0) ? wait : 0);
+                            UCT_EVENT_SEND_COMP | UCT_EVENT_RECV) != UCS_OK) {
+        return 0;
     }
+
+    (void)poll(&pfd, 1, (wait > 0) ? wait : 0);
+    return 1;
 }
 
 void agent_doze(char *arguments)
 {
     unsigned count    = (unsigned)atoi(strsep(&arguments, " "));
     double   deadline = utest_now() + atof(arguments);
-    int      fd;
 
-    utest_check(uct_iface_event_fd_get(agent.ifaces[0].iface, &fd),
-                "uct_iface_event_fd_get");
     while ((agent.failed < count) && (utest_now() < deadline)) {
-        agent_doze_once(fd, deadline);
+        (void)agent_doze_once(deadline);
         agent_progress();
     }
     printf("ok %u\n", agent.failed);
+}
+
+void agent_nap(char *arguments)
+{
+    unsigned long count    = strtoul(strsep(&arguments, " "), NULL, 0);
+    double        deadline = utest_now() + atof(arguments);
+    unsigned      sleeps   = 0;
+
+    while ((agent.received < count) && (utest_now() < deadline)) {
+        sleeps += agent_doze_once(deadline);
+        agent_progress();
+    }
+    printf("ok %lu %u\n", (unsigned long)agent.received, sleeps);
 }
 
 void agent_exit(char *arguments)

@@ -13,8 +13,9 @@
 import os
 import re
 import subprocess
+import time
 
-from agents import AGENT_LIFE, LIBRARY, XENLAB, check, expect, say
+from agents import AGENT_LIFE, LIBRARY, PATIENCE, XENLAB, check, expect, say
 from programs import PROGRAMS, main, succeeded
 
 SLEEP = os.path.join(PROGRAMS, 'uct_sleep')
@@ -28,6 +29,10 @@ BUSY_MESSAGES = 500000
 # Of the thread that looks after all channels ten times a second
 MAX_SERVICE_CALLS = BUSY_MESSAGES // 100
 PERFTEST_COUNT = 300
+# Until a process sleeps, for sure; and within which it has to have its message: many
+# times what it takes
+SLEEP_SECONDS = 1
+WAKE_SECONDS = 20
 TRACES = '/tmp/xshm-traces'
 
 
@@ -91,6 +96,25 @@ def test_room(lab):
     check(say_counts(programs) < 1, 'as many notifications as messages')
     check_woken(programs, SLEEPS['room'])
     check(count(programs, 'stalls') > 0, 'there was always room')
+
+
+def test_without_endpoint(lab):
+    """It hears of a peer by its service alone, and has no channel yet."""
+    sleeper, sender = lab.start(0), lab.start(1)
+    address, = sleeper.open()
+    sender.open()
+    sender.ask('connect', 'x', address)
+    sleeper.tell('nap', 1, PATIENCE)
+    time.sleep(SLEEP_SECONDS)
+    start = time.monotonic()
+    sender.ask('send', 'x', 'short', 1, 8)
+    count, sleeps = map(int, sleeper.accept().split())
+    took = time.monotonic() - start
+    say(f'the message was there after {took:.2f} s and {sleeps} sleeps')
+    expect('messages', 1, count)
+    check(sleeps > 0, 'it did not sleep')
+    check(took < WAKE_SECONDS, 'it was woken late')
+    lab.drop(sleeper, sender)
 
 
 # Prints, for each thread, its number of calls: between the marks of uct_sleep if
@@ -161,6 +185,8 @@ TESTS = {
     'messages': ('sleeping for messages: the peer wakes, not the timer',
                  test_messages),
     'room': ('sleeping for messages and for room', test_room),
+    'first': ('an interface without endpoints wakes for its first message',
+              test_without_endpoint),
     'busy': ('no system call of the worker while both sides are busy',
              test_busy),
     'perftest': ('ucx_perftest -E sleep: tagged and active messages',
