@@ -141,6 +141,15 @@ static ucs_status_t test_flush(uct_ep_h ep)
     return utest_flush(&test.iface[0], ep, utest_now() + XSHM_TEST_DEADLINE);
 }
 
+static ucs_status_t test_flush_all(void)
+{
+    ucs_status_t status;
+
+    test_wait_for((status = uct_iface_flush(test.iface[0].iface, 0, NULL)) !=
+                  UCS_INPROGRESS);
+    return status;
+}
+
 /* The same, after an operation that may have a completion */
 static ucs_status_t test_finish(ucs_status_t status, test_completion_t *comp)
 {
@@ -789,37 +798,149 @@ static void test_pending(void **state)
     test_both_ways(test_pending_order);
 }
 
-/* Direct and message on one endpoint: fenced, the last one wins */
-static void test_mixed_with_fence(void **state)
+/* The same memory by two keys: the second one names no region, so it goes by
+ * message */
+typedef struct test_mixed {
+    test_memory_t     memory;
+    uct_rkey_bundle_t direct;
+    uct_rkey_bundle_t message;
+    uint64_t         *words;
+    int is_all; /* Fences are the interface's, else the endpoint's */
+} test_mixed_t;
+
+static void test_mixed_open(test_mixed_t *mixed)
 {
-    test_memory_t     memory, other;
-    uct_rkey_bundle_t direct, message;
-    uint64_t          i, address;
+    test_memory_t other;
 
     test_open(2);
-    test_memory_alloc(&memory, TEST_SIZE);
-    /* The same memory, by a key that names no region */
-    other                                 = memory;
+    test_memory_alloc(&mixed->memory, TEST_SIZE);
+    other                                 = mixed->memory;
     ((xshm_abi_key_t *)other.key)->region = 0;
-    test_rkey(&memory, &direct);
-    test_rkey(&other, &message);
-    address = (uintptr_t)memory.base;
+    test_rkey(&mixed->memory, &mixed->direct);
+    test_rkey(&other, &mixed->message);
+    mixed->words = (uint64_t *)mixed->memory.base;
+}
+
+static void test_mixed_close(test_mixed_t *mixed)
+{
+    test_release(&mixed->message);
+    test_release(&mixed->direct);
+    test_memory_free(&mixed->memory);
+    test_close();
+}
+
+static void test_mixed_fence(const test_mixed_t *mixed)
+{
+    assert_int_equal(mixed->is_all ? uct_iface_fence(test.iface[0].iface, 0) :
+                                     uct_ep_fence(test.ep[0][1], 0),
+                     UCS_OK);
+}
+
+static void test_mixed_put(uint64_t *word, uint64_t value, uct_rkey_t rkey)
+{
+    assert_int_equal(test_put_short(&value, sizeof(value), (uintptr_t)word,
+                                    rkey),
+                     UCS_OK);
+}
+
+/* The last one wins, whenever one looks */
+static void test_mixed_puts(test_mixed_t *mixed)
+{
+    xshm_test_random_t random;
+    uint64_t           i;
+
+    xshm_test_random_init(&random);
     for (i = 1; i < 20 * TEST_NUM_OPS; ++i) {
-        assert_int_equal(test_put_short(&i, sizeof(i), address,
-                                        (i % 3) ? message.rkey : direct.rkey),
-                         UCS_OK);
-        if (i % 2) {
-            assert_int_equal(uct_ep_fence(test.ep[0][1], 0), UCS_OK);
-        } else {
-            assert_int_equal(uct_iface_fence(test.iface[0].iface, 0), UCS_OK);
+        test_mixed_put(mixed->words, i,
+                       xshm_test_random_below(&random, 3) ?
+                               mixed->message.rkey :
+                               mixed->direct.rkey);
+        test_mixed_fence(mixed);
+        if (xshm_test_random_below(&random, 50) == 0) {
+            assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
+            assert_true(mixed->words[0] == i);
         }
     }
     assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
-    assert_true(*(uint64_t *)memory.base == i - 1);
-    test_release(&message);
-    test_release(&direct);
-    test_memory_free(&memory);
-    test_close();
+    assert_true(mixed->words[0] == i - 1);
+}
+
+/* A read or an atomic operation by message is under way when the next, which
+ * could be done at once, comes: it does not see that */
+static void test_mixed_results(test_mixed_t *mixed)
+{
+    uint64_t          address = (uintptr_t)mixed->words;
+    uct_ep_h          ep      = test.ep[0][1];
+    test_completion_t completion, other;
+    uint64_t          i, got, before;
+
+    for (i = 0; i < 2 * TEST_NUM_OPS; ++i) {
+        mixed->words[0] = i;
+        test_completion_init(&completion);
+        assert_int_equal((i % 2) ? uct_ep_get_bcopy(ep, test_unpack_cb, &got,
+                                                    sizeof(got), address,
+                                                    mixed->message.rkey,
+                                                    &completion.super) :
+                                   uct_ep_atomic64_fetch(ep, UCT_ATOMIC_OP_ADD,
+                                                         7, &got, address,
+                                                         mixed->message.rkey,
+                                                         &completion.super),
+                         UCS_INPROGRESS);
+        test_mixed_fence(mixed);
+        test_completion_init(&other);
+        assert_int_equal(test_finish(test_retry(uct_ep_atomic64_fetch(
+                                             ep, UCT_ATOMIC_OP_SWAP, 1, &before,
+                                             address, mixed->direct.rkey,
+                                             &other.super)),
+                                     &other),
+                         UCS_OK);
+        test_wait_for(completion.super.count == 0);
+        assert_true(got == i);
+        assert_true(before == ((i % 2) ? i : i + 7));
+
+        /* What is written directly is seen by a read by message, too */
+        test_mixed_put(mixed->words, i, mixed->direct.rkey);
+        test_mixed_fence(mixed);
+        assert_int_equal(test_get_bcopy(&got, sizeof(got), address,
+                                        mixed->message.rkey),
+                         UCS_OK);
+        assert_true(got == i);
+    }
+}
+
+static void test_mixed_with_fence(void **state)
+{
+    test_mixed_t mixed;
+
+    for (mixed.is_all = 0; mixed.is_all < 2; ++mixed.is_all) {
+        test_mixed_open(&mixed);
+        test_mixed_puts(&mixed);
+        test_mixed_results(&mixed);
+        test_mixed_close(&mixed);
+    }
+}
+
+/* Without fences there is no order, but a flush is for both */
+static void test_mixed_with_flush(void **state)
+{
+    test_mixed_t mixed;
+    uint64_t     round, i;
+
+    test_mixed_open(&mixed);
+    for (round = 1; round < TEST_NUM_OPS; ++round) {
+        for (i = 0; i < 20; ++i) {
+            test_mixed_put(&mixed.words[i], round + i,
+                           ((i + round) % 3) ? mixed.direct.rkey :
+                                               mixed.message.rkey);
+        }
+        assert_int_equal((round % 2) ? test_flush(test.ep[0][1]) :
+                                       test_flush_all(),
+                         UCS_OK);
+        for (i = 0; i < 20; ++i) {
+            assert_true(mixed.words[i] == round + i);
+        }
+    }
+    test_mixed_close(&mixed);
 }
 
 static unsigned test_num_arrived;
@@ -1092,15 +1213,6 @@ static void test_many_refused(void **state)
     test_release(&bundle);
     free(memory.base - TEST_GUARD);
     test_close();
-}
-
-static ucs_status_t test_flush_all(void)
-{
-    ucs_status_t status;
-
-    test_wait_for((status = uct_iface_flush(test.iface[0].iface, 0, NULL)) !=
-                  UCS_INPROGRESS);
-    return status;
 }
 
 /* What has no completion, and is refused, is told by a flush of the endpoint, and
@@ -1401,6 +1513,7 @@ static void test_withdraw_target(int fd, void *arg);
 static void test_killed_target(int fd, void *arg);
 static void test_killed_owner(int fd, void *arg);
 static void test_killed_initiator(int fd, void *arg);
+static void test_adder(int fd, void *arg);
 
 /* Targets in processes of their own */
 static const struct {
@@ -1408,6 +1521,7 @@ static const struct {
     void (*run)(int fd, void *arg);
 } test_targets[] = {{"passive", test_passive_target},
                     {"keys", test_keys_target},
+                    {"adder", test_adder},
                     {"cycles", test_cycles_target},
                     {"withdraw", test_withdraw_target},
                     {"killed", test_killed_target},
@@ -1644,7 +1758,8 @@ static void test_keys_are_kept(void **state)
             assert_int_equal(uct_ep_check(test.ep[0][1], 0, NULL), UCS_OK);
             maps = xshm_test_count_shared_maps();
         } else {
-            assert_int_equal(test_count_pages(ptr, TEST_CYCLE_SIZE), 0);
+            /* The owner's service may have been looking at it */
+            xshm_test_wait(test_count_pages(ptr, TEST_CYCLE_SIZE) == 0);
         }
         assert_int_equal(test_unpack(offer.key, &bundles[i - 1]), UCS_OK);
         assert_int_equal(test_put_short(&i, sizeof(i), offer.base,
@@ -1801,8 +1916,7 @@ static ucs_status_t test_survivor_get(test_survivor_t *survivor)
                           survivor->bundle.rkey);
 }
 
-/* The target dies in the middle of it: every operation ends, with an error */
-static void test_target_killed(void **state)
+static void test_target_killed_once(void)
 {
     static test_completion_t completion;
     uint8_t                 *data = malloc(TEST_SIZE);
@@ -1830,7 +1944,25 @@ static void test_target_killed(void **state)
     }
     assert_int_not_equal(test_survivor_put(&survivor, test.ep[0][1]), UCS_OK);
     test_survivor_close(&survivor);
+    close(survivor.peer.fd);
     free(data);
+}
+
+/* The target dies in the middle of it: every operation ends, with an error, and
+ * nothing of it stays */
+static void test_target_killed(void **state)
+{
+    unsigned maps, fds, i;
+
+    /* After the first time all is there that is needed once */
+    test_target_killed_once();
+    maps = xshm_test_count_shared_maps();
+    fds  = xshm_test_count_fds();
+    for (i = 0; i < 3; ++i) {
+        test_target_killed_once();
+        xshm_test_wait((xshm_test_count_shared_maps() <= maps) &&
+                       (xshm_test_count_fds() <= fds));
+    }
 }
 
 /* Its memory can be mapped, and it does nothing */
@@ -1962,6 +2094,120 @@ static void test_owner_checked(void **state)
     test_survivor_close(&survivor);
 }
 
+/* How often each of two adds: who does it directly is faster */
+#define TEST_MESSAGE_SUMS 20000
+#define TEST_DIRECT_SUMS  (200 * TEST_MESSAGE_SUMS)
+
+/* Every so many times in two more ways, one each */
+#define TEST_SUM_STEP    16
+#define TEST_SUM(_count) ((_count) + (2 * ((_count) / TEST_SUM_STEP)))
+
+#define TEST_DEFINE_ADD(_bits) \
+    static void test_add##_bits(uint64_t address, uct_rkey_t rkey, \
+                                unsigned count) \
+    { \
+        uct_ep_h          ep = test.ep[0][1]; \
+        uint##_bits##_t   old, seen = 0; \
+        test_completion_t completion; \
+        unsigned          i; \
+\
+        for (i = 0; i < count; ++i) { \
+            xshm_test_check(test_retry(uct_ep_atomic##_bits##_post( \
+                                    ep, UCT_ATOMIC_OP_ADD, 1, address, \
+                                    rkey)) == UCS_OK); \
+            if ((i % TEST_SUM_STEP) != 0) { \
+                continue; \
+            } \
+            test_completion_init(&completion); \
+            xshm_test_check( \
+                    test_finish(test_retry(uct_ep_atomic##_bits##_fetch( \
+                                        ep, UCT_ATOMIC_OP_ADD, 1, &seen, \
+                                        address, rkey, &completion.super)), \
+                                &completion) == UCS_OK); \
+            do { \
+                old = seen; \
+                test_completion_init(&completion); \
+                xshm_test_check( \
+                        test_finish(test_retry(uct_ep_atomic_cswap##_bits( \
+                                            ep, old, old + 1, address, rkey, \
+                                            &seen, &completion.super)), \
+                                    &completion) == UCS_OK); \
+            } while (seen != old); \
+        } \
+    }
+
+TEST_DEFINE_ADD(32)
+TEST_DEFINE_ADD(64)
+
+/* Adds to words that another process adds to as well */
+static void test_adder(int fd, void *arg)
+{
+    int               is_message = (getenv("UCX_XSHM_RMA") != NULL);
+    unsigned          count = is_message ? TEST_MESSAGE_SUMS : TEST_DIRECT_SUMS;
+    uct_rkey_bundle_t bundle;
+    test_offer_t      offer;
+    void             *ptr;
+
+    xshm_test_get(fd, &offer, sizeof(offer));
+    test_open(2);
+    test_connect_offer(&offer);
+    xshm_test_check(test_unpack(offer.key, &bundle) == UCS_OK);
+    /* Both begin at the same time */
+    test_add64(offer.base, bundle.rkey, 1);
+    xshm_test_signal(fd);
+    xshm_test_await(fd);
+    test_add64(offer.base, bundle.rkey, count);
+    test_add32(offer.base + sizeof(uint64_t), bundle.rkey, count);
+    xshm_test_check(test_flush(test.ep[0][1]) == UCS_OK);
+    xshm_test_check((uct_rkey_ptr(test_component(), &bundle, offer.base,
+                                  &ptr) == UCS_OK) == !is_message);
+    xshm_test_signal(fd);
+    test_release(&bundle);
+    xshm_test_await(fd);
+    test_close();
+}
+
+/* Atomic operations of both ways on the same words at once */
+static void test_atomics_of_both_ways(void **state)
+{
+    const uint64_t sum =
+            TEST_SUM(TEST_MESSAGE_SUMS) + TEST_SUM(TEST_DIRECT_SUMS);
+    xshm_test_peer_t peers[2];
+    test_memory_t    memory;
+    unsigned         i;
+
+    test_open(1);
+    test_memory_alloc(&memory, TEST_SIZE);
+    test_target_start(&peers[0], "adder");
+    setenv("UCX_XSHM_RMA", "message", 1);
+    test_target_start(&peers[1], "adder");
+    unsetenv("UCX_XSHM_RMA");
+    for (i = 0; i < 2; ++i) {
+        test_offer(peers[i].fd, &memory);
+    }
+    for (i = 0; i < 2; ++i) {
+        test_serve(peers[i].fd);
+    }
+    /* What was added in the beginning, three times by each */
+    assert_true(*(uint64_t *)memory.base == 6);
+    *(uint64_t *)memory.base = 0;
+    for (i = 0; i < 2; ++i) {
+        xshm_test_signal(peers[i].fd);
+    }
+    for (i = 0; i < 2; ++i) {
+        test_serve(peers[i].fd);
+    }
+    assert_true(*(uint64_t *)memory.base == sum);
+    assert_true(((uint32_t *)memory.base)[2] == sum);
+    assert_true(((uint32_t *)memory.base)[3] == 0);
+    for (i = 0; i < 2; ++i) {
+        xshm_test_signal(peers[i].fd);
+        xshm_test_peer_join(&peers[i]);
+    }
+    test_memory_free(&memory);
+    test_close();
+}
+
 /* Writes without end, by message */
 static void test_killed_initiator(int fd, void *arg)
 {
@@ -2013,6 +2259,7 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_many_in_order),
             cmocka_unit_test(test_pending),
             cmocka_unit_test(test_mixed_with_fence),
+            cmocka_unit_test(test_mixed_with_flush),
             cmocka_unit_test(test_fence_orders_messages),
             cmocka_unit_test(test_all_to_all),
             cmocka_unit_test(test_hostile_keys),
@@ -2029,6 +2276,7 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_cycles),
             cmocka_unit_test(test_keys_are_kept),
             cmocka_unit_test(test_withdraw),
+            cmocka_unit_test(test_atomics_of_both_ways),
             cmocka_unit_test(test_target_killed),
             cmocka_unit_test(test_owner_killed),
             cmocka_unit_test(test_owner_killed_idle),
