@@ -113,6 +113,32 @@ static void rma_put_get_flush(rma_window_t *window, size_t size)
     free(out);
 }
 
+/* Each rank reads from all at once, what is there for it */
+static void rma_get_all(rma_window_t *window, size_t size)
+{
+    char *in = check_alloc(size * check_size);
+    int   rank;
+
+    for (rank = 0; rank < check_size; ++rank) {
+        check_fill(window->base + rank * RMA_SLOT, size,
+                   check_seed(check_rank, rank, size));
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    MPI_Win_lock_all(0, window->win);
+    for (rank = 0; rank < check_size; ++rank) {
+        MPI_Get(in + rank * size, size, MPI_BYTE, rank, check_rank * RMA_SLOT,
+                size, MPI_BYTE, window->win);
+    }
+    MPI_Win_flush_all(window->win);
+    MPI_Win_unlock_all(window->win);
+    for (rank = 0; rank < check_size; ++rank) {
+        check_data(in + rank * size, size, check_seed(rank, check_rank, size),
+                   "get from all");
+    }
+    MPI_Barrier(MPI_COMM_WORLD);
+    free(in);
+}
+
 static void rma_start_post(rma_window_t *window, size_t size)
 {
     int       next = (check_rank + 1) % check_size;
@@ -324,6 +350,7 @@ static void rma_run(int created)
         rma_put_fence(&window, sizes[i]);
         rma_get_lock(&window, sizes[i]);
         rma_put_get_flush(&window, sizes[i]);
+        rma_get_all(&window, sizes[i]);
         rma_start_post(&window, sizes[i]);
         rma_accumulate(&window, sizes[i] / sizeof(int64_t) + 1);
     }
