@@ -189,10 +189,19 @@ static int xshm_xen_store_is_quota(int error)
     return (error == E2BIG) || (error == EINVAL);
 }
 
+/* Nothing ends a process that waits in Linux for xenstored to answer about a watch,
+ * not even SIGKILL; who waits for the value of a node can end. So that is asked
+ * first: if xenstored does not answer, the service waits there. */
+static void xshm_xen_store_await(xshm_xen_store_t *store)
+{
+    free(xshm_xen_store_read(store, "domid"));
+}
+
 ucs_status_t xshm_xen_store_watch(xshm_xen_store_t *store, const char *path)
 {
     int error;
 
+    xshm_xen_store_await(store);
     if (xshm_xen_store_is_open(store) &&
         xs_watch(store->xs, path, XSHM_XEN_STORE_TOKEN)) {
         return UCS_OK;
@@ -207,6 +216,7 @@ ucs_status_t xshm_xen_store_watch(xshm_xen_store_t *store, const char *path)
 
 void xshm_xen_store_unwatch(xshm_xen_store_t *store, const char *path)
 {
+    xshm_xen_store_await(store);
     if (xshm_xen_store_is_open(store) &&
         !xs_unwatch(store->xs, path, XSHM_XEN_STORE_TOKEN)) {
         ucs_debug("xshm: cannot stop watching the xenstore node %s: %m", path);
