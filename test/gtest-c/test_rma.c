@@ -1344,6 +1344,31 @@ static void test_counters(void **state)
     assert_non_null(strstr(text, " rma_direct=0 rma_message=0 "));
 }
 
+/* Who gives away another one's interface as its own, on another device, does not
+ * get what is sent to that */
+static void test_same_interface_elsewhere(void **state)
+{
+    static char     text[16 * TEST_KIB];
+    utest_address_t address;
+    uct_ep_params_t params = {.field_mask = UCT_EP_PARAM_FIELD_IFACE |
+                                            UCT_EP_PARAM_FIELD_DEV_ADDR |
+                                            UCT_EP_PARAM_FIELD_IFACE_ADDR};
+    uct_ep_h        ep;
+
+    setenv("UCX_XSHM_STATS", "y", 1);
+    test_open(1);
+    unsetenv("UCX_XSHM_STATS");
+    utest_address_get(&test.iface[0], &address);
+    address.device[0] ^= 1;
+    params.iface      = test.iface[0].iface;
+    params.dev_addr   = (void *)address.device;
+    params.iface_addr = (void *)address.iface;
+    assert_int_equal(uct_ep_create(&params, &ep), UCS_OK);
+    uct_ep_destroy(ep);
+    test_close_and_read(text, sizeof(text));
+    assert_non_null(strstr(text, " 2 ended channels:"));
+}
+
 /* With a changed owner, and grantee, since this is the owner's machine */
 static ucs_status_t
 test_unpack_of(const test_memory_t *memory, uint16_t owner, uint16_t granted)
@@ -2269,6 +2294,7 @@ int main(int argc, char **argv)
             cmocka_unit_test(test_refused_flush),
             cmocka_unit_test(test_rkey_ptr),
             cmocka_unit_test(test_counters),
+            cmocka_unit_test(test_same_interface_elsewhere),
             cmocka_unit_test(test_hint_of_keys),
             cmocka_unit_test(test_destroy_cancels),
             cmocka_unit_test(test_passive),

@@ -568,11 +568,10 @@ xshm_iface_handle_rx_event(xshm_iface_t *iface, xshm_rx_t *rx, unsigned flags)
 static void
 xshm_iface_handle_tx_event(xshm_iface_t *iface, xshm_tx_t *tx, unsigned flags)
 {
-    khiter_t iter = kh_get(xshm_peers, &iface->peers, tx->target);
+    xshm_peer_t *peer = xshm_peer_find(iface, tx);
 
-    if ((iter != kh_end(&iface->peers)) &&
-        (kh_value(&iface->peers, iter)->tx == tx)) {
-        xshm_peer_handle_event(kh_value(&iface->peers, iter), flags);
+    if (peer != NULL) {
+        xshm_peer_handle_event(peer, flags);
     }
 }
 

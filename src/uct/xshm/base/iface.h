@@ -40,20 +40,27 @@ enum {
 };
 
 
-static inline khint_t xshm_iface_addr_hash(xshm_iface_addr_t addr)
+/** All of an address. Another machine may know, and give away as its own, what is
+ *  the interface's part. */
+typedef struct xshm_peer_name {
+    xshm_iface_addr_t addr;
+    uint8_t           dev_addr[XSHM_DEV_ADDR_MAX]; /**< Zeros behind it */
+} __attribute__((packed)) xshm_peer_name_t;
+
+
+static inline khint_t xshm_peer_name_hash(xshm_peer_name_t name)
 {
-    return kh_int64_hash_func(addr.process ^ addr.iface);
+    return kh_int64_hash_func(name.addr.process ^ name.addr.iface);
 }
 
-static inline int
-xshm_iface_addr_equal(xshm_iface_addr_t a, xshm_iface_addr_t b)
+static inline int xshm_peer_name_equal(xshm_peer_name_t a, xshm_peer_name_t b)
 {
     return !memcmp(&a, &b, sizeof(a));
 }
 
-/* Those that this interface sends to, by their address */
-KHASH_INIT(xshm_peers, xshm_iface_addr_t, xshm_peer_t *, 1,
-           xshm_iface_addr_hash, xshm_iface_addr_equal)
+/* Those that this interface sends to */
+KHASH_INIT(xshm_peers, xshm_peer_name_t, xshm_peer_t *, 1, xshm_peer_name_hash,
+           xshm_peer_name_equal)
 
 
 /** Settings of an interface, UCX_XSHM_..., as UCX's parser leaves them */

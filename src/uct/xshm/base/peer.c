@@ -24,6 +24,17 @@ typedef struct xshm_flush {
 } xshm_flush_t;
 
 
+static xshm_peer_name_t xshm_peer_name(const xshm_iface_t      *iface,
+                                       const void              *dev_addr,
+                                       const xshm_iface_addr_t *addr)
+{
+    xshm_peer_name_t name = {.addr = *addr};
+
+    memcpy(name.dev_addr, dev_addr,
+           xshm_iface_platform(iface)->ops->dev_addr_size);
+    return name;
+}
+
 static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
                                      const xshm_iface_addr_t *addr,
                                      xshm_peer_t            **peer_p)
@@ -69,7 +80,8 @@ ucs_status_t xshm_peer_get(xshm_iface_t *iface, const void *dev_addr,
     khiter_t     iter;
     int          ret;
 
-    iter = kh_put(xshm_peers, &iface->peers, *addr, &ret);
+    iter = kh_put(xshm_peers, &iface->peers,
+                  xshm_peer_name(iface, dev_addr, addr), &ret);
     if (ret == UCS_KH_PUT_FAILED) {
         ucs_error("xshm: cannot allocate memory for a peer");
         return UCS_ERR_NO_MEMORY;
@@ -89,14 +101,28 @@ ucs_status_t xshm_peer_get(xshm_iface_t *iface, const void *dev_addr,
     return UCS_OK;
 }
 
+static khiter_t xshm_peer_iter(const xshm_iface_t *iface, const xshm_tx_t *tx)
+{
+    return kh_get(xshm_peers, &iface->peers,
+                  xshm_peer_name(iface, tx->dev_addr, &tx->target));
+}
+
+xshm_peer_t *xshm_peer_find(const xshm_iface_t *iface, const xshm_tx_t *tx)
+{
+    khiter_t     iter = xshm_peer_iter(iface, tx);
+    xshm_peer_t *peer = (iter == kh_end(&iface->peers)) ?
+                                NULL :
+                                kh_value(&iface->peers, iter);
+
+    return ((peer != NULL) && (peer->tx == tx)) ? peer : NULL;
+}
+
 /* A new endpoint to the same address starts anew */
 static void xshm_peer_forget(xshm_peer_t *peer)
 {
-    khash_t(xshm_peers) *peers = &peer->iface->peers;
-    khiter_t iter              = kh_get(xshm_peers, peers, peer->addr);
-
-    if ((iter != kh_end(peers)) && (kh_value(peers, iter) == peer)) {
-        kh_del(xshm_peers, peers, iter);
+    if (xshm_peer_find(peer->iface, peer->tx) == peer) {
+        kh_del(xshm_peers, &peer->iface->peers,
+               xshm_peer_iter(peer->iface, peer->tx));
     }
 }
 

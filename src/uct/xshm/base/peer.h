@@ -42,6 +42,9 @@ struct xshm_ep;
 ucs_status_t xshm_peer_get(xshm_iface_t *iface, const void *dev_addr,
                            const xshm_iface_addr_t *addr, xshm_peer_t **peer_p);
 
+/** Find the peer that this channel leads to, or NULL: none any more */
+xshm_peer_t *xshm_peer_find(const xshm_iface_t *iface, const xshm_tx_t *tx);
+
 /** One endpoint less. The last one closes the channel. */
 void xshm_peer_put(xshm_peer_t *peer);
 
