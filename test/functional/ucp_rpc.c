@@ -627,9 +627,8 @@ static void __attribute__((noreturn)) rpc_usage(void)
     fprintf(stderr,
             "usage: ucp_rpc server|client -a ADDRESS -p PORT [OPTION...]\n"
             "  -m poll|sleep|wait  how to wait [sleep]\n"
-            "  -n NUMBER           of requests [1000]; 0: until SIGTERM, and says "
-            "GOING after\n"
-            "                      the first one\n"
+            "  -n NUMBER           of requests [1000]; 0: until SIGTERM, and\n"
+            "                      says GOING after the first one\n"
             "  -s BYTES            of a request and of its reply [64]\n"
             "  -k NUMBER           kill oneself at that request\n"
             "  -r NUMBER           how often to look for a lost server [0]\n");

@@ -83,7 +83,7 @@
 #define AGENT_PAUSE_MS      1  /* After these */
 #define AGENT_LINE_MAX      (128 * 1024)
 #define AGENT_STREAM_SIZE   1000
-#define AGENT_POUR_STEP     0.001 /* Seconds to wait for room, at a time */
+#define AGENT_POUR_STEP     0.001  /* Seconds to wait for room, at a time */
 #define AGENT_DOMAIN_NOBODY 0x7fef /* For pages that nobody shall map */
 #define AGENT_MEMORY_SEED   77
 #define AGENT_KEY_MAX       256

@@ -367,8 +367,8 @@ static void hostile_moving_headers(const hostile_address_t *victim)
 #define HOSTILE_PAYLOAD_SIZE \
     ((HOSTILE_PAYLOAD_LINES * XSHM_ABI_LINE_SIZE) - \
      (uint32_t)sizeof(xshm_abi_record_t))
-#define HOSTILE_HEADER_WORDS  2u
-#define HOSTILE_NUM_PAYLOADS  100u
+#define HOSTILE_HEADER_WORDS 2u
+#define HOSTILE_NUM_PAYLOADS 100u
 
 typedef struct {
     volatile uint32_t *ring;
@@ -827,12 +827,11 @@ hostile_load(const hostile_channel_t *channel, size_t line)
 {
     xshm_abi_record_t record;
 
-    record.word = __atomic_load_n((const uint64_t *)((const char *)channel
-                                                             ->data +
-                                                     XSHM_ABI_RING_OFFSET +
-                                                     (line *
-                                                      XSHM_ABI_LINE_SIZE)),
-                                  __ATOMIC_ACQUIRE);
+    record.word =
+            __atomic_load_n((const uint64_t *)((const char *)channel->data +
+                                               XSHM_ABI_RING_OFFSET +
+                                               (line * XSHM_ABI_LINE_SIZE)),
+                            __ATOMIC_ACQUIRE);
     return record;
 }
 
@@ -852,8 +851,8 @@ static void hostile_await_message(const hostile_channel_t *channel)
 }
 
 /* @return How many records there are, the end included */
-static unsigned hostile_find_meant(const hostile_channel_t *channel,
-                                   hostile_range_t         *ranges)
+static unsigned
+hostile_find_meant(const hostile_channel_t *channel, hostile_range_t *ranges)
 {
     size_t            line = channel->data->first_line;
     unsigned          i;
@@ -871,9 +870,9 @@ static unsigned hostile_find_meant(const hostile_channel_t *channel,
         }
         ranges[i].begin = line * XSHM_ABI_LINE_SIZE;
         ranges[i].end   = ranges[i].begin + sizeof(record) + record.size;
-        line = (record.type == XSHM_RECORD_WRAP) ?
-                       0 :
-                       (line + 1 +
+        line            = (record.type == XSHM_RECORD_WRAP) ?
+                                  0 :
+                                  (line + 1 +
                         ((record.size + sizeof(record) - 1) /
                          XSHM_ABI_LINE_SIZE)) %
                                hostile_num_lines(channel);
@@ -913,11 +912,10 @@ static void hostile_check_zero_range(const uint8_t *bytes, size_t begin,
 static void
 hostile_check_head(const hostile_channel_t *channel, const uint8_t *bytes)
 {
-    const xshm_abi_data_t *data     = (const xshm_abi_data_t *)bytes;
-    const size_t           used     = offsetof(xshm_abi_wake_t, unused);
-    const size_t           num_refs = (hostile_device->has_refs) ?
-                                              data->num_pages - 1 :
-                                              0;
+    const xshm_abi_data_t *data = (const xshm_abi_data_t *)bytes;
+    const size_t           used = offsetof(xshm_abi_wake_t, unused);
+    const size_t           num_refs =
+            (hostile_device->has_refs) ? data->num_pages - 1 : 0;
 
     hostile_check((data->magic == XSHM_ABI_MAGIC) &&
                           (data->version == XSHM_ABI_VERSION) &&

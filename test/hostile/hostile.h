@@ -68,7 +68,7 @@ typedef struct {
     unsigned    rounds; /**< Of a flood, each of which waits for the victim's
                              answer */
 
-    int         has_refs; /**< Pages have references, which the first one names */
+    int has_refs; /**< Pages have references, which the first one names */
 
     void (*start)(void);
 

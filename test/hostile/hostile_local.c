@@ -757,11 +757,18 @@ static void local_impostor(const hostile_address_t *victim)
 }
 
 const hostile_attack_t hostile_local_attacks[] = {
-        {"garbage", local_garbage},   {"socket-types", local_types},
-        {"versions", local_versions}, {"memory", local_memory},
-        {"sizes", local_sizes},       {"shrink", local_shrink},
-        {"replay", local_replay},     {"unread", local_unread},
-        {"many", local_many},         {"connections", local_connections},
-        {"bells", local_bells},       {"blocking-bell", local_blocking_bell},
-        {"impostor", local_impostor}, {"no-memory", local_no_memory},
+        {"garbage", local_garbage},
+        {"socket-types", local_types},
+        {"versions", local_versions},
+        {"memory", local_memory},
+        {"sizes", local_sizes},
+        {"shrink", local_shrink},
+        {"replay", local_replay},
+        {"unread", local_unread},
+        {"many", local_many},
+        {"connections", local_connections},
+        {"bells", local_bells},
+        {"blocking-bell", local_blocking_bell},
+        {"impostor", local_impostor},
+        {"no-memory", local_no_memory},
         {NULL, NULL}};

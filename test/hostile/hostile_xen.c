@@ -29,7 +29,7 @@
 #define XEN_DOMID_OFFSET  16
 #define XEN_NAME_PART     5
 #define XEN_POLL_MS       5
-#define XEN_ROUNDS        8   /* Of what is slow here */
+#define XEN_ROUNDS        8 /* Of what is slow here */
 #define XEN_FLOOD_ROUNDS  100
 #define XEN_NUM_SEEN      4096
 #define XEN_PORTS_AT_ONCE 70
@@ -727,7 +727,7 @@ static void xen_flood(const hostile_address_t *victim)
 {
     static xen_flood_t floods[XEN_FLOOD_THREADS];
     pthread_t          threads[XEN_FLOOD_THREADS];
-    unsigned           count = 0, i;
+    unsigned           count   = 0, i;
     hostile_channel_t  channel = {.domid = xen_domid(victim)};
     double             start;
 

@@ -245,7 +245,9 @@ static UCS_F_NOINLINE ucs_status_t xshm_ep_am_short_slow(xshm_ep_t  *ep,
     }
 
     memcpy(dst, &header, sizeof(header));
-    memcpy(dst + sizeof(header), payload, length);
+    if (length > 0) { /* Else it may point to nothing */
+        memcpy(dst + sizeof(header), payload, length);
+    }
     xshm_ep_trace(ep, id, dst, size, "SHORT");
     xshm_ring_tx_commit(ep->ring, lines, xshm_ep_record(id, size));
     UCT_TL_EP_STAT_OP(&ep->super, AM, SHORT, size);
