@@ -15,21 +15,38 @@ DIRECT_UCP=(ucp_put_lat ucp_put_bw ucp_get)
 DIRECT_UCP_ATOMIC=(ucp_add ucp_fadd ucp_swap ucp_cswap)
 # As xshm_run and the file for Open MPI set it: what UCP allocates is xshm's memory then
 readonly DIRECT_ALLOC_PRIO='md:xshm,md:sysv,md:posix,thp,md:*,mmap,heap'
+# Of UCP in test/lab/xen's first boot: in one record, and in many
+DIRECT_FEW=(8 65536)
+# OpenSHMEM's symmetric heap is granted from the start
+readonly DIRECT_SHMEM_HEAP=16M
 
-# direct_lines NAME MAX ARGUMENT...: a line of a batch for each size
+# direct_lines NAME MAX ARGUMENT...: a line of a batch for each size in DIRECT_SIZES
 direct_lines() {
     local name=$1 max=$2 size
     shift 2
 
-    for size in 4 "${SIZES[@]}"; do
+    for size in "${DIRECT_SIZES[@]}"; do
         if [ "$size" -le "$max" ] && { [ "$size" -ge 8 ] || [ "$max" -eq 8 ]; }; then
             echo "${name}_$size $* -s $size -n 30 -w 3"
         fi
     done
 }
 
+# What is measured of UCP, for the sizes in DIRECT_SIZES
+direct_lines_ucp() {
+    local test
+
+    for test in "${DIRECT_UCP[@]}"; do
+        direct_lines "$test" 1048576 -t "$test"
+    done
+    for test in "${DIRECT_UCP_ATOMIC[@]}"; do
+        direct_lines "$test" 8 -t "$test"
+    done
+}
+
 direct_write_batches() {
     local line test layout max
+    local DIRECT_SIZES=(4 "${SIZES[@]}")
 
     mkdir -p "$WORK/batches"
     for line in "${DIRECT_UCT[@]}"; do
@@ -39,14 +56,11 @@ direct_write_batches() {
     for test in "${DIRECT_UCT_ATOMIC[@]}"; do
         direct_lines "$test" 8 -t "$test"
     done >>"$WORK/batches/rma_uct"
-    for test in "${DIRECT_UCP[@]}"; do
-        direct_lines "$test" 1048576 -t "$test"
-    done >"$WORK/batches/rma_ucp"
-    for test in "${DIRECT_UCP_ATOMIC[@]}"; do
-        direct_lines "$test" 8 -t "$test"
-    done >>"$WORK/batches/rma_ucp"
+    direct_lines_ucp >"$WORK/batches/rma_ucp"
     direct_lines tag_bw 1048576 -t tag_bw | grep -E '_(65536|1048576) ' \
         >"$WORK/batches/tag_bw_large"
+    DIRECT_SIZES=(4 "${DIRECT_FEW[@]}")
+    direct_lines_ucp >"$WORK/batches/rma_ucp_few"
 }
 
 direct_push_batches() {
@@ -76,6 +90,19 @@ direct_variables() {
     fi
 }
 
+# What became of the memory, and which way each interface took
+direct_reasons() {
+    grep -E 'xshm: (region .* is mapped|.* cannot|.* granted to|interface .* made)' \
+        "$WORK/logs"/ucx.*.log | sed 's|^.*/ucx\.||; s/:.* xshm: /: /'
+}
+
+direct_proof_way() {
+    proof_way "$WORK/logs" "$1" || {
+        direct_reasons
+        return 1
+    }
+}
+
 # direct_pair WAY BATCH TLS ARGUMENT...; TLS is empty at UCT's level
 direct_pair() {
     local way=$1 batch=$2 tls=$3 variables
@@ -89,7 +116,7 @@ direct_pair() {
     pair "$batch" LD_PRELOAD="$LIBRARY" ${tls:+"UCX_TLS=$tls"} \
         "${variables[@]}" -- "$@"
     fetch_logs
-    proof_way "$WORK/logs" "$way"
+    direct_proof_way "$way"
     if [ -n "$tls" ]; then
         proof_fetched "$tls" 2 xen
     fi
@@ -104,7 +131,7 @@ direct_mpi() {
     mpi xshm "$hosts" "$ranks" "$program" "${variables[@]}"
     fetch_logs
     proof_fetched xshm "$ranks" "$@"
-    proof_way "$WORK/logs" "$way"
+    direct_proof_way "$way"
 }
 
 # The same, and there were direct accesses of interfaces of the device xen
@@ -112,6 +139,31 @@ direct_mpi_on_xen() {
     direct_mpi "$@"
     cat "$WORK/logs"/ucx.*.log |
         grep -E 'of device xen made [1-9][0-9]* direct'
+}
+
+# direct_oshmem WAY: OpenSHMEM with a process in each of two guests, from guest1
+direct_oshmem() {
+    local way=$1
+    local -a variables
+
+    mapfile -t variables < <(
+        direct_variables "$way"
+        echo "SHMEM_SYMMETRIC_HEAP_SIZE=$DIRECT_SHMEM_HEAP"
+    )
+    # shellcheck disable=SC2046 # several words
+    user guest1 env OMPI_MCA_mca_base_param_files="$PARAMETERS" UCX_TLS=xshm \
+        OMPI_MCA_mca_base_env_list="$(mpi_env_list)" $(proof_mpi_env) \
+        oshrun -np 2 --host guest1,guest2 env "${variables[@]}" "$MPI/oshmem" \
+        >"$WORK/results" 2>&1 || {
+        cat "$WORK/results"
+        return 1
+    }
+    mpi_result oshmem 2
+    fetch_logs
+    proof_fetched xshm 2 xen
+    proof_pml "$WORK/logs" "$WORK/results" 2
+    proof_spml "$WORK/results" 2
+    direct_proof_way "$way"
 }
 
 # direct_windows NAME...: these tests of windows.py
@@ -131,29 +183,36 @@ direct_tests() {
     direct_push_batches
     check "ucx_perftest put, get, atomics of UCT, direct" \
         direct_pair direct rma_uct '' -x xshm -d xen
-    check "mpirun passive, 2 guests, 4 ranks" \
-        direct_mpi_on_xen direct guest1:2,guest2:2 4 passive xen local
-    direct_windows direct known third same-guest kill-user
-}
-
-direct_more_tests() {
     check "ucx_perftest put, get, atomics of UCT, by message" \
         direct_pair message rma_uct '' -x xshm -d xen
     check "ucx_perftest put, get, atomics of UCP, direct" \
-        direct_pair direct rma_ucp xshm
+        direct_pair direct rma_ucp_few xshm
     check "ucx_perftest put, get, atomics of UCP, by message" \
+        direct_pair message rma_ucp_few xshm
+    check "mpirun passive, 2 guests, 4 ranks" \
+        direct_mpi_on_xen direct guest1:2,guest2:2 4 passive xen local
+    check "mpirun rma, 2 guests, 4 ranks, windows that are mapped and others" \
+        direct_mpi_on_xen mixed guest1:2,guest2:2 4 rma xen local
+    check "mpirun rma, 2 guests, 2 ranks, by message" \
+        direct_mpi message guest1,guest2 2 rma xen
+    check "oshrun oshmem, 2 guests, 2 ranks, memory that is mapped and other" \
+        direct_oshmem mixed
+    check "oshrun oshmem, 2 guests, 2 ranks, by message" direct_oshmem message
+    direct_windows direct early known third same-guest kill-user kill-owner free
+}
+
+direct_more_tests() {
+    check "ucx_perftest put, get, atomics of UCP, all sizes, direct" \
+        direct_pair direct rma_ucp xshm
+    check "ucx_perftest put, get, atomics of UCP, all sizes, by message" \
         direct_pair message rma_ucp xshm
     check "ucx_perftest tag_bw, allocated memory: one copy" \
         direct_pair direct tag_bw_large xshm
     check "mpirun passive, 2 guests, 2 ranks" \
         direct_mpi_on_xen direct guest1,guest2 2 passive xen
-    check "mpirun rma, 2 guests, 2 ranks, direct" \
+    check "mpirun rma, 2 guests, 2 ranks, windows that are mapped and others" \
         direct_mpi_on_xen mixed guest1,guest2 2 rma xen
-    check "mpirun rma, 2 guests, 4 ranks, direct" \
-        direct_mpi_on_xen mixed guest1:2,guest2:2 4 rma xen local
-    check "mpirun rma, 2 guests, 2 ranks, by message" \
-        direct_mpi message guest1,guest2 2 rma xen
-    direct_windows large message kill-owner kill-idle free cycles held
+    direct_windows large message kill-idle cycles held
 }
 
 # For --in: all, and the plan at the end
