@@ -142,6 +142,11 @@ class Agent:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        # What reads it in a guest is not the process that was killed
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
 
 
 class Lab:
