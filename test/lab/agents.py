@@ -41,6 +41,8 @@ KILLS = 30 # By default
 # What a process may use more of its heap in the end, in bytes, whatever has come and
 # gone meanwhile: pools keep what they once had
 MORE_HEAP = 64 * 1024
+# And of descriptors: who sleeps opens its timer when it first needs one
+MORE_DESCRIPTORS = 1
 # Nodes of processes that died are kept for so long
 LIFETIME = 120
 # Of gntalloc, as xshm_setup sets it
@@ -300,10 +302,10 @@ def settled(agent):
 
 
 def await_count(agent, before):
-    """Until a process has no more descriptors and shared memory than before, and
-    not much more of its heap, if that is given."""
+    """Until a process has no more shared memory than before, and not much more of
+    descriptors and of its heap, if that is given."""
     deadline = time.monotonic() + RECOVERY
-    more = (0, 0, MORE_HEAP)
+    more = (MORE_DESCRIPTORS, 0, MORE_HEAP)
     while True:
         now = agent.ask('count')
         text = (f'{agent.name}: descriptors, shared memory and heap: {before} '
