@@ -170,23 +170,25 @@ def test_request_is_secret(lab):
 
     old = requests()
     signal(lab, 0, pid, 'STOP')
-    two.ask('connect', 'x', address)
-    two.tell('send', 'x', 'short', 3, 8)
-    patiently('there is no request', lambda: requests() - old)
-    two.accept()
-    name, = requests() - old
-    token = address[-32:]
-    readers = [token in lab.shell(number, f'xenstore-read {folder}/{name} 2>&1; '
-                                  'true') for number in (0, 1, 2)]
-    expect('who can read it', [True, True, False], readers)
-    expect('what the third guest sees of it', '', lab.shell(
-        2, f'xenstore-ls -f {folder} 2>/dev/null; true').strip())
-    shown = dom0('xenstore-ls', '-f', '-p', folder).stdout
-    say(shown.replace(token, '(token)'))
-    for line in shown.splitlines():
-        check(line.endswith(f'(n{domids[1]},r{domids[0]})'),
-              'it has other permissions')
-    signal(lab, 0, pid, 'CONT')
+    try:
+        two.ask('connect', 'x', address)
+        two.tell('send', 'x', 'short', 3, 8)
+        patiently('there is no request', lambda: requests() - old)
+        two.accept()
+        name, = requests() - old
+        token = address[-32:]
+        readers = [token in lab.shell(number, f'xenstore-read {folder}/{name} 2>&1; '
+                                      'true') for number in (0, 1, 2)]
+        expect('who can read it', [True, True, False], readers)
+        expect('what the third guest sees of it', '', lab.shell(
+            2, f'xenstore-ls -f {folder} 2>/dev/null; true').strip())
+        shown = dom0('xenstore-ls', '-f', '-p', folder).stdout
+        say(shown.replace(token, '(token)'))
+        for line in shown.splitlines():
+            check(line.endswith(f'(n{domids[1]},r{domids[0]})'),
+                  'it has other permissions')
+    finally:
+        signal(lab, 0, pid, 'CONT')
     two.ask('flush', 'x')
     received(one, 3)
 
