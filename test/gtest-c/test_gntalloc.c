@@ -10,6 +10,7 @@
 #include "test_util.h"
 
 #include <uct/xshm/platform/gntalloc.h>
+#include <uct/xshm/platform/grant_limit.h>
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -104,11 +105,11 @@ static void test_gives_up(void **state)
 static void test_raises_the_limit(void **state)
 {
     (void)state;
-    assert_int_equal(xshm_gntalloc_raised(1024), XSHM_GNTALLOC_WANTED);
-    assert_int_equal(xshm_gntalloc_raised(10000), 20000);
-    assert_int_equal(xshm_gntalloc_raised(16384), 24576);
-    assert_int_equal(xshm_gntalloc_raised(24576), -1);
-    assert_int_equal(xshm_gntalloc_raised(65536), -1);
+    assert_int_equal(xshm_grant_limit_raised(1024), XSHM_GRANT_LIMIT_WANTED);
+    assert_int_equal(xshm_grant_limit_raised(10000), 20000);
+    assert_int_equal(xshm_grant_limit_raised(16384), 24576);
+    assert_int_equal(xshm_grant_limit_raised(24576), -1);
+    assert_int_equal(xshm_grant_limit_raised(65536), -1);
 }
 
 int main(void)

@@ -163,13 +163,6 @@ long xshm_gntalloc_limit(void)
     return TEST_LIMIT;
 }
 
-long xshm_gntalloc_raised(long limit)
-{
-    (void)limit;
-
-    return -1;
-}
-
 
 /* The hypervisor */
 

@@ -9,6 +9,7 @@
 
 #include "info.h"
 
+#include <uct/xshm/platform/grant_limit.h>
 #include <xshm/xshm_abi.h>
 
 #include <inttypes.h>
@@ -44,23 +45,20 @@
 /* Pages of a channel, each of which is granted */
 #define XSHM_INFO_CHANNEL_PAGES (XSHM_INFO_CHANNEL_SIZE / XSHM_ABI_PAGE_SIZE)
 
-/* What Xen, xl and both xenstoreds give a guest by default: 64 frames of 512
- * entries; oxenstored has the lower quota of watches */
-#define XSHM_INFO_GRANT_ENTRIES  32768
+/* What Xen, xl and both xenstoreds give a guest by default, besides grants;
+ * oxenstored has the lower quota of watches */
 #define XSHM_INFO_EVENT_CHANNELS 1023
 #define XSHM_INFO_WATCHES        100
 #define XSHM_INFO_NODES          1000
 
 /* What disks, network and the kernel itself take of these, generously */
-#define XSHM_INFO_OTHER_GRANT_ENTRIES 8192
-#define XSHM_INFO_OTHER_WATCHES       20
-#define XSHM_INFO_OTHER_NODES         200
+#define XSHM_INFO_OTHER_WATCHES 20
+#define XSHM_INFO_OTHER_NODES   200
 
 /* What is proposed where there is no better number */
-#define XSHM_INFO_WANTED_FDS    65536
-#define XSHM_INFO_WANTED_MAPS   262144
-#define XSHM_INFO_WANTED_GRANTS 16384
-#define XSHM_INFO_WANTED_TASKS  65536
+#define XSHM_INFO_WANTED_FDS   65536
+#define XSHM_INFO_WANTED_MAPS  262144
+#define XSHM_INFO_WANTED_TASKS 65536
 
 /* By how much a limit is raised that is at its own upper limit */
 #define XSHM_INFO_RAISE 4
@@ -232,41 +230,34 @@ static void xshm_info_add_processes(xshm_info_t *info)
 }
 
 /* The limit has to stay below the grant table: docs/tuning.md */
-static const char *xshm_info_grants_fix(const char *path, uint64_t limit)
+static const char *xshm_info_grants_fix(long limit)
 {
-    const uint64_t most =
-            XSHM_INFO_GRANT_ENTRIES - XSHM_INFO_OTHER_GRANT_ENTRIES;
-    uint64_t raised;
+    long raised = xshm_grant_limit_raised(limit);
 
-    if (limit >= most) {
-        return "max_grant_frames=N in the guest's xl.cfg first: the limit has "
-               "to stay below the entries of the grant table";
-    }
-
-    raised = (limit < XSHM_INFO_WANTED_GRANTS / 2) ? XSHM_INFO_WANTED_GRANTS :
-                                                     (2 * limit);
-    return xshm_info_format("echo %" PRIu64 " | sudo tee %s",
-                            (raised < most) ? raised : most, path);
+    return (raised < 0) ?
+                   "max_grant_frames=N in the guest's xl.cfg first: the limit "
+                   "has to stay below the entries of the grant table" :
+                   xshm_info_format("echo %ld | sudo tee %s", raised,
+                                    XSHM_GRANT_LIMIT_PATH);
 }
 
 static void xshm_info_add_grants(xshm_info_t *info)
 {
-    const char *path = "/sys/module/xen_gntalloc/parameters/limit";
-    const char *line = xshm_info_read_line(path);
-    uint64_t    value;
+    const char *line = xshm_info_read_line(XSHM_GRANT_LIMIT_PATH);
+    long        value;
 
     if (line == NULL) {
         return;
     }
 
-    value = strtoull(line, NULL, 10);
+    value = strtol(line, NULL, 10);
     xshm_info_add_limit(info, "grants", value,
                         xshm_info_peers(value, 0, XSHM_INFO_CHANNEL_PAGES),
                         xshm_info_format("pages that this whole guest can "
                                          "grant (for the device xen): %u for "
                                          "each peer that one sends to",
                                          XSHM_INFO_CHANNEL_PAGES),
-                        xshm_info_grants_fix(path, value));
+                        xshm_info_grants_fix(value));
 }
 
 /* How many of Xen's event channels the kernel and all processes have: each is
@@ -298,9 +289,8 @@ static void xshm_info_add_xen_defaults(xshm_info_t *info)
     unsigned used = xshm_info_count_event_channels();
 
     xshm_info_add_limit(
-            info, "grant_entries", XSHM_INFO_GRANT_ENTRIES,
-            xshm_info_peers(XSHM_INFO_GRANT_ENTRIES,
-                            XSHM_INFO_OTHER_GRANT_ENTRIES,
+            info, "grant_entries", XSHM_GRANT_LIMIT_TABLE,
+            xshm_info_peers(XSHM_GRANT_LIMIT_TABLE, XSHM_GRANT_LIMIT_OTHER,
                             XSHM_INFO_CHANNEL_PAGES),
             "entries of this guest's grant table, if Xen's default was not "
             "changed: for pages that are granted, also those of disks and "

@@ -5,9 +5,9 @@
 
 #include "gntalloc.h"
 #include "fdset.h"
+#include "grant_limit.h"
 
 #include <ucs/debug/log.h>
-#include <ucs/sys/math.h>
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -126,7 +126,7 @@ int xshm_gntalloc_clear_at_end(int fd, uint64_t index)
 long xshm_gntalloc_limit(void)
 {
     char  text[32] = "";
-    FILE *file     = fopen(XSHM_GNTALLOC_LIMIT_PATH, "re");
+    FILE *file     = fopen(XSHM_GRANT_LIMIT_PATH, "re");
 
     if (file == NULL) {
         return -1;
@@ -135,12 +135,4 @@ long xshm_gntalloc_limit(void)
     (void)!fgets(text, sizeof(text), file);
     fclose(file);
     return strtol(text, NULL, 10);
-}
-
-long xshm_gntalloc_raised(long limit)
-{
-    long raised = ucs_max(2 * limit, XSHM_GNTALLOC_WANTED);
-
-    raised = ucs_min(raised, XSHM_GNTALLOC_TABLE - XSHM_GNTALLOC_OTHER);
-    return (raised > limit) ? raised : -1;
 }

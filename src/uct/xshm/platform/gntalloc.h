@@ -24,17 +24,6 @@
 
 #define XSHM_GNTALLOC_PATH "/dev/xen/gntalloc"
 
-/** What raises the number of pages that all programs together may grant */
-#define XSHM_GNTALLOC_LIMIT_PATH "/sys/module/xen_gntalloc/parameters/limit"
-
-/** Entries of a guest's grant table by default, 512 for each of 64 frames, and
- *  how many of them disks, network and the kernel itself take, generously */
-#define XSHM_GNTALLOC_TABLE 32768
-#define XSHM_GNTALLOC_OTHER 8192
-
-/** What xshm_setup makes of the limit */
-#define XSHM_GNTALLOC_WANTED 16384
-
 
 /** Open the device, close-on-exec and in the set of descriptors. @return -1 on
  *  failure, with errno. */
@@ -77,10 +66,5 @@ int xshm_gntalloc_clear_at_end(int fd, uint64_t index);
 
 /** Number of pages that all programs together may grant, or -1: not known */
 long xshm_gntalloc_limit(void);
-
-/** To what that limit can be raised, or -1: not beyond it. The device refuses
- *  all once it has met the end of the grant table, so the limit has to stay
- *  below it. How large it is, a guest is not told: Xen's default is assumed. */
-long xshm_gntalloc_raised(long limit);
 
 #endif

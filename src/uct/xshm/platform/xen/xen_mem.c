@@ -7,6 +7,7 @@
 #include "xen_wake.h"
 #include "../complain.h"
 #include "../gntalloc.h"
+#include "../grant_limit.h"
 
 #include <ucs/debug/log.h>
 
@@ -167,13 +168,13 @@ static ucs_status_t xshm_xen_mem_grant_again(xshm_xen_mem_t *mem)
 static void xshm_xen_mem_complain_limit(const xshm_xen_mem_t *mem)
 {
     long limit                             = xshm_gntalloc_limit();
-    long raised                            = xshm_gntalloc_raised(limit);
+    long raised                            = xshm_grant_limit_raised(limit);
     char command[XSHM_XEN_MEM_COMMAND_MAX] = "";
 
     if (raised > 0) {
         snprintf(command, sizeof(command),
                  ": \"echo %ld | sudo tee %s\" raises that", raised,
-                 XSHM_GNTALLOC_LIMIT_PATH);
+                 XSHM_GRANT_LIMIT_PATH);
     }
 
     ucs_error("xshm: cannot grant %zu pages to domain %u: all programs of this "
@@ -181,7 +182,7 @@ static void xshm_xen_mem_complain_limit(const xshm_xen_mem_t *mem)
               "fit into its grant table, beside disks and network: %d entries "
               "by default, 512 for each of max_grant_frames in its xl.cfg",
               xshm_xen_mem_num_pages(mem), mem->domid, limit,
-              XSHM_GNTALLOC_LIMIT_PATH, command, XSHM_GNTALLOC_TABLE);
+              XSHM_GRANT_LIMIT_PATH, command, XSHM_GRANT_LIMIT_TABLE);
 }
 
 /* Once until it works again: UCX asks many times */
