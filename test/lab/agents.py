@@ -41,8 +41,6 @@ KILLS = 30 # By default
 # What a process may use more of its heap in the end, in bytes, whatever has come and
 # gone meanwhile: pools keep what they once had
 MORE_HEAP = 64 * 1024
-# And of descriptors: who sleeps opens its timer when it first needs one
-MORE_DESCRIPTORS = 1
 # Nodes of processes that died are kept for so long
 LIFETIME = 120
 # Of gntalloc, as xshm_setup sets it
@@ -301,11 +299,11 @@ def settled(agent):
     return int(now.split()[0])
 
 
-def await_count(agent, before):
-    """Until a process has no more shared memory than before, and not much more of
-    descriptors and of its heap, if that is given."""
+def await_count(agent, before, more_descriptors=0):
+    """Until a process has no more descriptors and shared memory than before, but for
+    so many descriptors, and not much more of its heap, if that is given."""
     deadline = time.monotonic() + RECOVERY
-    more = (MORE_DESCRIPTORS, 0, MORE_HEAP)
+    more = (more_descriptors, 0, MORE_HEAP)
     while True:
         now = agent.ask('count')
         text = (f'{agent.name}: descriptors, shared memory and heap: {before} '

@@ -600,9 +600,10 @@ def test_recovering_program(lab):
            ways[-1] if ways else None)
 
 
-def test_store_is_silent(lab):
-    """xenstored answers nobody for a while. Who is connected goes on, and notices
-    its peer's death; who connects waits; a process that waits for it can end."""
+def before_the_store(lab):
+    """Two that are connected, one that is to be killed, and one that has not begun
+    to connect: before xenstored stops to answer. @return All of them, and the first
+    one's address."""
     survivor, other, address = pair(lab)
     stuck, victim = lab.start(0), lab.start(1)
     survivor.ask('connect', 'o', other.ask('address'))
@@ -611,6 +612,13 @@ def test_store_is_silent(lab):
     survivor.ask('send', 'v', 'short', 1, 8)
     survivor.ask('flush', 'v')
     stuck.open()
+    return survivor, other, stuck, victim, address
+
+
+def test_store_is_silent(lab):
+    """xenstored answers nobody for a while. Who is connected goes on, and notices
+    its peer's death; who connects waits; a process that waits for it can end."""
+    survivor, other, stuck, victim, address = before_the_store(lab)
     victim_pid = victim.ask('pid')
     dom0('pkill', '-STOP', 'xenstored')
     try:
@@ -645,14 +653,7 @@ def test_store_dies(lab):
     that are there, and answers none. Who is connected goes on, and notices its
     peer's death; who waits for it can end; and who starts is told. Afterwards this
     lab is of no use."""
-    survivor, other, _ = pair(lab)
-    stuck, victim = lab.start(0), lab.start(1)
-    survivor.ask('connect', 'o', other.ask('address'))
-    exchange(survivor, other, 'x', 'o', 10)
-    survivor.ask('connect', 'v', victim.open()[0])
-    survivor.ask('send', 'v', 'short', 1, 8)
-    survivor.ask('flush', 'v')
-    stuck.open()
+    survivor, other, stuck, victim, _ = before_the_store(lab)
     victim_pid = victim.ask('pid')
     others_address = other.ask('address')
     dom0('pkill', '-KILL', 'xenstored')

@@ -26,6 +26,8 @@ from agents import (AT_ONCE, BUILD, CHANNEL_PAGES, CYCLES, DEATH, LIFETIME,
 MOMENTS = 20
 # For how long a survivor sleeps that is not told of its peer's death
 DOZE = 5
+# Who sleeps opens a timer, when it first needs one
+TIMERS = 1
 # What the guests had in use after their boot
 AFTER_BOOT = os.path.join(BUILD, 'test', 'lab',
                           f'after-boot-{os.environ.get("XENLAB_NAME")}')
@@ -205,12 +207,23 @@ def begin_to_doze(lab, agents, seconds):
               f'{lab.guests[number]} has no ports')
 
 
+def make_folders(lab, agent, address):
+    """The first request to a guest makes two folders in xenstore, which stay."""
+    used = lab.resources(0)
+    agent.ask('connect', 'f', address)
+    agent.ask('send', 'f', 'short', 1, 8)
+    agent.ask('flush', 'f')
+    agent.ask('disconnect', 'f')
+    lab.await_resources(0, {name: used[name] for name in used
+                            if name != 'nodes'})
+
+
 def kill_case(lab, victim_sends, is_busy):
     """One of two is killed; a third one goes on to talk to the survivor. Who is not
     busy sleeps."""
     survivor, third = lab.start(0), lab.start(1)
     address, = survivor.open()
-    third.open()
+    make_folders(lab, survivor, third.open()[0])
     third.ask('connect', 'x', address)
     # The long ones are copied out, for which there is a pool from here on
     third.ask('send', 'x', 'bcopy', 10, COPIED_SIZE)
@@ -256,7 +269,7 @@ def kill_case(lab, victim_sends, is_busy):
     for number in (0, 1):
         seconds = lab.await_resources(number, before[number])
         say(f'{lab.guests[number]}: all free again after {seconds:.0f} s')
-    await_count(survivor, counts)
+    await_count(survivor, counts, TIMERS)
 
 
 def test_killed_receiver_idle(lab):
