@@ -115,6 +115,14 @@ class Site(Lab):
         return name
 
 
+def give_identity(site):
+    """The machine of the attacker has one as soon as anybody has used xshm there.
+    Without one it counts as a machine that is gone, whose channels end."""
+    peer = site.start(1)
+    peer.open()
+    site.drop(peer)
+
+
 class Scene:
     """A victim with a good peer: messages go both ways."""
 
@@ -750,6 +758,8 @@ def main():
     site.is_looked_at = not options.attacks_only
     attacks = {**COMMON, **(LOCAL if site.is_local else XEN)}
     names = options.only or list(attacks)
+    if not site.is_local:
+        give_identity(site)
     if options.ucp:
         run_strangers(site, attacks, options.only or STRANGERS[site.is_local])
         return
