@@ -653,10 +653,11 @@ class Service:
         self.server = site.rpc(0, 'server', '-a', self.ip, '-p', self.port)
         expect('what the server says', 'READY', self.server.answer())
         name = site.name_of(self.pid(0, self.server, 'server'))
-        # Without a token, and of an interface that there may be
+        # Without a token. A process makes the interface of "local" first.
+        interface = 0 if site.is_local else 1
         self.address = f'{self.device}:' + (
             (1).to_bytes(1, 'little') + int(name, 16).to_bytes(8, 'little') +
-            bytes(20)).hex()
+            interface.to_bytes(4, 'little') + bytes(16)).hex()
 
     def address_of_machine(self):
         agent = self.site.start(0)
