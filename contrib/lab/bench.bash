@@ -12,7 +12,8 @@ LAB_BENCH_TRANSPORTS=(xshm tcp)
 # iterations with xshm | with tcp, or 0: tcp has no such thing | least ratio that is
 # expected, or 0. "uct" rows name transport and device, in "ucp" rows UCX_TLS does;
 # behind that word stand variables for UCX.
-LAB_BENCH_COLUMN_LATENCY=2
+# Latencies are averages: UCX's clock ticks once in a microsecond there.
+LAB_BENCH_COLUMN_LATENCY=3
 LAB_BENCH_COLUMN_BANDWIDTH=6
 LAB_BENCH_COLUMN_RATE=8
 LAB_BENCH_ROWS=(
