@@ -299,6 +299,12 @@ def settled(agent):
     return int(now.split()[0])
 
 
+def xenlab(command, guest):
+    """As "destroy": what the lab can do with a guest."""
+    subprocess.run([XENLAB, command, guest], check=True,
+                   stdin=subprocess.DEVNULL)
+
+
 def await_count(agent, before, more_descriptors=0):
     """Until a process has no more descriptors and shared memory than before, but for
     so many descriptors, and not much more of its heap, if that is given."""

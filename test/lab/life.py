@@ -310,11 +310,6 @@ def test_stopped_process(lab):
                  STOPPED[lab.device])
 
 
-def xenlab(command, guest):
-    subprocess.run([XENLAB, command, guest], check=True,
-                   stdin=subprocess.DEVNULL)
-
-
 def test_paused_guest(lab):
     stopped_case(lab, lambda lab, pid: xenlab('pause', lab.guests[1]),
                  lambda lab, pid: xenlab('unpause', lab.guests[1]), PAUSED)

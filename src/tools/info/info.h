@@ -109,6 +109,9 @@ void xshm_info_find_ucx(xshm_info_section_t *section);
 /** The hypervisor. @return Not zero on Xen. */
 int xshm_info_find_xen(xshm_info_section_t *section);
 
+/** How long reading the time takes, for a guest */
+void xshm_info_find_clock(xshm_info_section_t *section);
+
 /** What the device "local" needs */
 void xshm_info_find_device_local(xshm_info_section_t *section);
 

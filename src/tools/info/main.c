@@ -112,6 +112,10 @@ static void xshm_info_collect(xshm_info_t *info)
 {
     xshm_info_find_ucx(&info->ucx);
     info->is_xen = xshm_info_find_xen(&info->xen);
+    if (info->is_xen) {
+        xshm_info_find_clock(&info->xen);
+    }
+
     xshm_info_find_device_local(&info->device_local);
     xshm_info_find_device_xen(&info->device_xen, info->is_xen);
     xshm_info_find_limits(info);
