@@ -255,9 +255,9 @@ def sleep_figures(pause):
 YIELD = [
     _subject(name, UCX_XSHM_YIELD=polls, OMPI_MCA_mpi_yield_when_idle=idle)
     for name, polls, idle in (
-        ("nobody", "0", "0"), ("xshm", "4000", "0"),
-        ("xshm early", "100", "0"),
-        ("Open MPI", "0", "1"), ("both", "4000", "1"))
+        ("nobody", "0", "0"), ("xshm", "300", "0"),
+        ("xshm early", "100", "0"), ("xshm late", "4000", "0"),
+        ("Open MPI", "0", "1"), ("both", "300", "1"))
 ]
 YIELD_PLACEMENTS = [Placement(2, 2), Placement(2, 1), Placement(4, 2),
                     Placement(4, 1)]

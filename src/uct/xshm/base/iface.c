@@ -82,7 +82,7 @@ ucs_config_field_t xshm_iface_config_table[] = {
      "about to write. 0 is to look always.",
      ucs_offsetof(xshm_iface_config_t, poll_gap), UCS_CONFIG_TYPE_TIME},
 
-    {"YIELD", "4000",
+    {"YIELD", "300",
      "Number of calls of progress in a row that find nothing, after which the\n"
      "processor is offered to other processes. 0 is never.",
      ucs_offsetof(xshm_iface_config_t, yield_after), UCS_CONFIG_TYPE_UINT},
