@@ -154,12 +154,19 @@ lab_prepare() {
     lab_build_save_disk
 }
 
-# QEMU's options, one a line. A console is a socket that also keeps a log; a
-# guest's is a port through which dom0 passes on what it logs.
-#
 # The processor has what Xen needs for pvh guests, less what QEMU 7.2 emulates
 # wrongly: with smap a pv dom0 crashes, with rdtscp a pvh guest hangs, and when
-# Xen switches the SSE registers lazily, one guest sees those of another.
+# Xen switches the SSE registers lazily, one guest sees those of another. A pvh
+# guest cannot switch on AVX, and programs that find it use it and die.
+lab_print_processor() {
+    local without_avx=-xsave,-avx,-avx2,-fma,-f16c,-vaes,-vpclmulqdq
+
+    [ "$LAB_TYPE" = pvh ] || without_avx=
+    echo "max,-smap,-rdtscp${without_avx:+,$without_avx}"
+}
+
+# QEMU's options, one a line. A console is a socket that also keeps a log; a
+# guest's is a port through which dom0 passes on what it logs.
 lab_print_machine() {
     local port=$1 memory guest
     local dom0_options="console=hvc0 quiet net.ifnames=0 panic=1"
@@ -171,7 +178,7 @@ lab_print_machine() {
 	-accel
 	tcg,thread=multi
 	-cpu
-	max,-smap,-rdtscp
+	$(lab_print_processor)
 	-smp
 	$LAB_CPUS
 	-m

@@ -10,11 +10,10 @@ readonly LAB_NEVER_REP_MOVSB=1000000000
 
 # What programs find in their environment, besides what is sent along.
 lab_print_sshd_environment() {
-    # root is who works in the lab; Open MPI wants that confirmed. It believes the
-    # processor, which claims AVX in a pvh guest, where no system can use it. And
-    # glibc copies by an instruction that is emulated byte by byte.
+    # root is who works in the lab; Open MPI wants that confirmed. And glibc copies
+    # by an instruction that is emulated byte by byte.
     echo "SetEnv \"PATH=$(lab_machine_path)\" OMPI_ALLOW_RUN_AS_ROOT=1" \
-        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_op=^avx \
+        OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 \
         GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=$LAB_NEVER_REP_MOVSB
 }
 
