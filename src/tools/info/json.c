@@ -86,11 +86,12 @@ int xshm_info_print_json(const xshm_info_t *info)
     json_t *root;
     int     ret;
 
-    root = json_pack("{s:s, s:s, s:b, s:b, s:o, s:{s:o, s:o}, s:o}", "version",
-                     PACKAGE_VERSION, "built_for_ucx", XSHM_UCX_VERSION_STRING,
-                     "usable", info->is_usable, "xen", info->is_xen, "ucx",
-                     xshm_info_json_section(&info->ucx), "devices",
-                     info->device_local.name,
+    root = json_pack("{s:s, s:s, s:b, s:b, s:o, s:o, s:{s:o, s:o}, s:o}",
+                     "version", PACKAGE_VERSION, "built_for_ucx",
+                     XSHM_UCX_VERSION_STRING, "usable", info->is_usable, "xen",
+                     info->is_xen, "ucx", xshm_info_json_section(&info->ucx),
+                     "hypervisor", xshm_info_json_section(&info->xen),
+                     "devices", info->device_local.name,
                      xshm_info_json_section(&info->device_local),
                      info->device_xen.name,
                      xshm_info_json_section(&info->device_xen), "limits",
