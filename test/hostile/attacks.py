@@ -23,7 +23,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)),
                                 '..', 'lab'))
-from agents import (AGENT, BUILD, FAILURES, INSTALL, MANY, PATIENCE, XENLAB,
+from agents import (AGENT, BUILD, FAILURES, INSTALL, PATIENCE, XENLAB,
                     Failed, Lab, await_count, check, expect,
                     received, say, signal, xenlab)  # noqa: E402
 

@@ -24,7 +24,7 @@ import time
 from agents import (BUILD, CHANNEL_PAGES, CYCLES, DEATH, NOTICE, PATIENCE,
                     XENLAB, Failed, await_count, await_mapped, check, dom0,
                     domid_of, expect, main, pair, patiently, received, say,
-                    settled, signal, watches)
+                    settled, signal, watches, xenlab)
 
 # For how long a process is stopped, by device, and a machine is paused. With "xen"
 # that is longer than a request waits for its answer (platform/xen/xen_conn.c).

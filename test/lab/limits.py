@@ -17,7 +17,7 @@ import time
 
 from agents import (BUILD, CHANNEL_PAGES, INSTALL, LIMIT, NOTICE,
                     OUT_OF_MEMORY, XENLAB, Failed, Lab, complaints, expect,
-                    received, run, say)
+                    received, run, say, xenlab)
 
 TAKE = os.path.join(BUILD, 'test', 'functional', 'xen_take')
 
@@ -60,7 +60,7 @@ def end_of_a_guest_without_watch(lab):
     if 'watch-nb' not in lines:
         raise Failed('the line does not say how to raise the limit')
 
-    subprocess.run([XENLAB, 'destroy', lab.guests[last]], check=True)
+    xenlab('destroy', lab.guests[last])
     start = time.monotonic()
     expect('endpoints that failed', '1', survivor.ask('failures', 1, NOTICE))
     say(f'noticed after {time.monotonic() - start:.1f} s')

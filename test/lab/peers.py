@@ -13,14 +13,14 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 
 from agents import (AT_ONCE, BUILD, CHANNEL_PAGES, CYCLES, DEATH, LIFETIME,
-                    NOTICE, OUT_OF_MEMORY, PATIENCE, RECOVERY, XENLAB, Failed,
+                    NOTICE, OUT_OF_MEMORY, PATIENCE, RECOVERY, Failed,
                     await_count, check, complaints, dom0, domid_of, expect, main,
-                    pair, patiently, received, say, settled, signal, watches_of)
+                    pair, patiently, received, say, settled, signal, watches_of,
+                    xenlab)
 
 # How often two connect to each other at the same moment
 MOMENTS = 20
@@ -447,7 +447,7 @@ def destroy_case(lab, is_busy):
     if is_busy:
         survivor.tell('stream', 'v', 3 * NOTICE)
         time.sleep(1)
-    subprocess.run([XENLAB, 'destroy', lab.guests[last]], check=True)
+    xenlab('destroy', lab.guests[last])
     start = time.monotonic()
     if is_busy:
         say(survivor.accept())
