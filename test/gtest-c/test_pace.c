@@ -156,6 +156,23 @@ static void test_rare_ones_do_not_wait(void **state)
     }
 }
 
+/* Who has given up the processor meanwhile has waited for long, however few calls
+ * it was since */
+static void test_none_after_yielding(void **state)
+{
+    test_clock_t clock;
+    unsigned     i;
+
+    test_clock_init(&clock, TEST_MAX_WAIT);
+    test_answers(&clock, 200, TEST_MESSAGES);
+    for (i = 0; i < 2 * XSHM_PACE_ALONE; ++i) {
+        xshm_pace_forget(&clock.pace);
+        assert_int_equal(clock.pace.state, XSHM_PACE_NOW);
+        assert_int_equal(test_call(&clock, 1), 1);
+        assert_int_equal(clock.pace.state, XSHM_PACE_NOW);
+    }
+}
+
 /* Several channels at once have no common pace */
 static void test_takes_one_channel(void **state)
 {
@@ -187,6 +204,7 @@ int main(void)
             cmocka_unit_test(test_is_bounded),
             cmocka_unit_test(test_streams_do_not_wait),
             cmocka_unit_test(test_rare_ones_do_not_wait),
+            cmocka_unit_test(test_none_after_yielding),
             cmocka_unit_test(test_takes_one_channel),
             cmocka_unit_test(test_can_be_switched_off)};
 

@@ -105,12 +105,13 @@ void xshm_info_find_clock(xshm_info_section_t *section)
         return;
     }
 
-    xshm_info_add(section, "clock", XSHM_INFO_NOTE, source,
-                  xshm_info_format("UCX takes %ld ns for each reading of the "
-                                   "system's clock, \"%s\", which adds to the "
-                                   "latency of programs that read it often",
-                                   time, source),
-                  "nomigrate=1 in this guest's xl.cfg, or clocksource=tsc "
-                  "tsc=reliable on its kernel's command line (docs/tuning.md, "
-                  "\"The clock\")");
+    xshm_info_add(
+            section, "clock", XSHM_INFO_NOTE, source,
+            xshm_info_format("UCX takes %ld ns for each reading of the "
+                             "system's clock, \"%s\", which adds to the "
+                             "latency of programs that read it often",
+                             time, source),
+            "if the host's time stamp counter is invariant: nomigrate=1 in "
+            "this guest's xl.cfg, or clocksource=tsc tsc=reliable on its "
+            "kernel's command line (docs/tuning.md, \"The clock\")");
 }

@@ -700,10 +700,9 @@ xshm_iface_progress_slow(xshm_iface_t *iface, unsigned polled)
 static UCS_F_NOINLINE void xshm_iface_yield(xshm_iface_t *iface)
 {
     iface->idle_polls = 0;
-    if (iface->config.yield_after > 0) {
-        ++iface->num_yields;
-        sched_yield();
-    }
+    xshm_pace_forget(&iface->pace);
+    ++iface->num_yields;
+    sched_yield();
 }
 
 unsigned xshm_iface_progress(uct_iface_h tl_iface)
@@ -856,8 +855,9 @@ xshm_iface_config_sizes(xshm_iface_t *iface, const xshm_iface_config_t *config)
 static ucs_status_t
 xshm_iface_config_init(xshm_iface_t *iface, const xshm_iface_config_t *config)
 {
-    iface->config.max_poll        = ucs_max(config->max_poll, 1);
-    iface->config.yield_after     = config->yield_after;
+    iface->config.max_poll = ucs_max(config->max_poll, 1);
+    iface->config.yield_after =
+            (config->yield_after > 0) ? config->yield_after : UINT_MAX;
     iface->config.linger          = config->linger;
     iface->config.is_message_only = (config->rma == XSHM_IFACE_RMA_MESSAGE);
     return xshm_iface_config_sizes(iface, config);

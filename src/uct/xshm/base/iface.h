@@ -115,7 +115,7 @@ typedef struct xshm_iface {
         size_t   max_hdr;         /**< Longest header of am_zcopy, bytes */
         uint32_t seg_lines;       /**< Lines of the longest message */
         unsigned max_poll;        /**< Messages of a channel at a time */
-        unsigned yield_after;     /**< Empty calls, or 0: never */
+        unsigned yield_after;     /**< Empty calls, or UINT_MAX: never */
         int      copy_out;        /**< Copy before handing up */
         double   linger;          /**< Seconds */
         int      is_message_only; /**< No direct access */

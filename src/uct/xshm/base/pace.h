@@ -94,6 +94,13 @@ static UCS_F_ALWAYS_INLINE int xshm_pace_is_due(xshm_pace_t *pace)
            xshm_pace_is_due_at(pace, ucs_get_time());
 }
 
+/** It has been so long that the next message is not an answer */
+static inline void xshm_pace_forget(xshm_pace_t *pace)
+{
+    pace->num_alone = 0;
+    pace->state     = XSHM_PACE_NOW;
+}
+
 /** How many messages to take in this look: behind one that comes alone there is
  *  nothing, and a look there would be in vain */
 static UCS_F_ALWAYS_INLINE unsigned
@@ -145,8 +152,7 @@ xshm_pace_looked(xshm_pace_t *pace, unsigned count, unsigned num_looked,
     } else if ((count == 1) && (num_looked == 1)) {
         xshm_pace_hit(pace, num_vain);
     } else {
-        pace->num_alone = 0;
-        pace->state     = XSHM_PACE_NOW;
+        xshm_pace_forget(pace);
     }
 }
 
