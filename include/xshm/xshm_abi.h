@@ -22,11 +22,12 @@
  *
  *     return page (the receiver writes it, the sender only reads it)
  *     +-------------------+---------------------------------------------+
- *     | counters          | refused operations | reply room             |
+ *     | counters, turn    | refused operations | reply room             |
  *     +-------------------+---------------------------------------------+
  *     0                   256                  512                   4096
  *
- * Each page has one writer. There are no pointers, and no atomic
+ * Each page has one writer, but for one line of the return page, which the two
+ * sides write in turn (xshm_abi_turn_t). There are no pointers, and no atomic
  * read-modify-write operation is ever made on the other side's memory.
  *
  * Memory that is granted for direct access (Xen) is described by a table
@@ -90,9 +91,16 @@ enum {
     XSHM_RECORD_GET    = 5, /**< xshm_abi_rma_t: what is to be read */
     XSHM_RECORD_ATOMIC = 6, /**< xshm_abi_rma_t and xshm_abi_operands_t; the
                                 header's id is XSHM_ATOMIC_xx */
-    XSHM_RECORD_SKIP   = 7  /**< Go on at the next line. Stands only where a
+    XSHM_RECORD_SKIP   = 7, /**< Go on at the next line. Stands only where a
                                 page of the ring starts. */
+    XSHM_RECORD_TURN   = 8  /**< The turn line is in use from here on. Payload:
+                                the receiver's own name for its channel to the
+                                sender (xshm_abi_data_t::pair). Once. */
 };
+
+/** Added to a record's type: the sender's last message by the turn line comes
+ *  before this record */
+#define XSHM_RECORD_AFTER_TURN 0x80u
 
 
 /**
@@ -143,6 +151,39 @@ typedef union xshm_abi_record {
     };
     uint64_t word; /**< All of it, for the single load or store */
 } xshm_abi_record_t;
+
+
+/**
+ * Head of the turn line. Written with one 8-byte store, after the payload.
+ */
+typedef union xshm_abi_turn_head {
+    struct {
+        uint32_t
+                position; /**< Lines that the sender had produced into its ring:
+                                the message comes behind those */
+        uint8_t size;     /**< Length of the payload, in bytes */
+        uint8_t id;       /**< Active message id */
+        uint16_t number;  /**< Of the message among all that went by this line
+                                in either direction, from 1 on, modulo 2^16 */
+    };
+    uint64_t word; /**< All of it, for the single load or store */
+} xshm_abi_turn_head_t;
+
+/** Longest payload in the turn line, in bytes */
+#define XSHM_ABI_TURN_PAYLOAD \
+    (XSHM_ABI_LINE_SIZE - sizeof(xshm_abi_turn_head_t))
+
+/**
+ * The turn line: one active message, of either side. Whose turn it is may write
+ * one, and then it is the other side's turn. The owner of the memory begins. So
+ * a question and its answer travel in one line, which is half the way of a line
+ * that one side writes and the other one reads (docs/performance.md, "The turn
+ * line"). Who has written it does not read it before the other one has.
+ */
+typedef struct xshm_abi_turn {
+    xshm_abi_turn_head_t head;
+    uint8_t              payload[XSHM_ABI_TURN_PAYLOAD];
+} xshm_abi_turn_t;
 
 
 /**
@@ -285,7 +326,11 @@ typedef struct xshm_abi_data {
     uint32_t return_ref;  /**< Reference of the return page (Xen) */
     uint32_t first_line;  /**< Line of the ring at which the first record
                                stands */
-    uint8_t  unused0[36];
+    uint32_t iface;   /**< The sender's own address, to be believed by ... */
+    uint64_t process; /**< ... nobody: a hint for the turn line */
+    uint64_t pair;    /**< Random name of this channel, which only the two
+                               sides know */
+    uint8_t  unused0[16];
 
     /* Line 1 */
     xshm_abi_wake_t wake; /**< The sender sleeps until there is room */
@@ -324,7 +369,8 @@ typedef struct xshm_abi_return {
     uint8_t was_live; /**< Not zero since it first had */
     uint8_t unused2[62];
 
-    uint8_t unused3[64];
+    /* Line 3: both sides write it */
+    xshm_abi_turn_t turn;
 
     /* The last refused operations: number n (of those refused) is in entry
      * n modulo XSHM_ABI_NUM_REFUSED. Operations (PUT, GET and ATOMIC records)
@@ -351,6 +397,15 @@ XSHM_ABI_ASSERT_OFFSET(xshm_abi_record_t, type, 4);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_record_t, id, 5);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_record_t, lap, 6);
 
+XSHM_ABI_ASSERT(sizeof(xshm_abi_turn_head_t) == 8);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_turn_head_t, position, 0);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_turn_head_t, size, 4);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_turn_head_t, id, 5);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_turn_head_t, number, 6);
+
+XSHM_ABI_ASSERT(sizeof(xshm_abi_turn_t) == XSHM_ABI_LINE_SIZE);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_turn_t, payload, 8);
+
 XSHM_ABI_ASSERT(sizeof(xshm_abi_wake_t) == XSHM_ABI_LINE_SIZE);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_wake_t, sleeps, 0);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_wake_t, port, 4);
@@ -365,6 +420,9 @@ XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, max_payload, 12);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, num_pages, 16);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, return_ref, 20);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, first_line, 24);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, iface, 28);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, process, 32);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, pair, 40);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, wake, 64);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_data_t, live, 128);
 
@@ -415,5 +473,6 @@ XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, refused_op, 256);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, reply, XSHM_ABI_REPLY_OFFSET);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, live, 128);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, was_live, 129);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_return_t, turn, 192);
 
 #endif

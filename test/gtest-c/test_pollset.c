@@ -9,6 +9,7 @@
 
 /* Not in the core library, and small: compiled here */
 #include <uct/xshm/base/pollset.c>
+#include <uct/xshm/ring/ring.c>
 
 #include <stdlib.h>
 
@@ -38,6 +39,7 @@ static void test_init(test_channels_t *channels)
     for (i = 0; i < TEST_NUM_CHANNELS; ++i) {
         channels->rx[i].ring.pos = (const uint8_t *)&channels->lines[i];
         channels->rx[i].ring.lap = XSHM_ABI_LAP_FIRST;
+        xshm_turn_hide(&channels->rx[i].ring);
     }
     xshm_pollset_init(&channels->set);
 }

@@ -620,11 +620,12 @@ static void test_violation_type(void **state)
 {
     test_ring_t *ring = test_ring_create(TEST_MIN_SIZE);
     uint32_t     line;
-    int          type;
+    int          type, base;
 
     for (line = 0; line < ring->num_lines; ++line) {
         for (type = 0; type <= UINT8_MAX; ++type) {
-            if ((type < XSHM_RECORD_AM) || (type > XSHM_RECORD_SKIP)) {
+            base = type & ~XSHM_RECORD_AFTER_TURN;
+            if ((base < XSHM_RECORD_AM) || (base > XSHM_RECORD_SKIP)) {
                 assert_int_equal(test_peek_at(ring, line, (uint8_t)type, 0),
                                  XSHM_RING_VIOLATION);
             }

@@ -221,8 +221,10 @@ xshm_ep_copy_line(uint8_t *dst, const uint8_t *src, size_t length)
     }
 }
 
-/* What one line can carry behind the header of am_short */
+/* What one line can carry behind the header of am_short, and so can the turn
+ * line */
 #define XSHM_EP_LINE_LENGTH (XSHM_RING_LINE_PAYLOAD - sizeof(uint64_t))
+XSHM_ABI_ASSERT(XSHM_RING_LINE_PAYLOAD == XSHM_ABI_TURN_PAYLOAD);
 
 /* Whatever am_short cannot do without a call */
 static UCS_F_NOINLINE ucs_status_t xshm_ep_am_short_slow(xshm_ep_t  *ep,
@@ -255,11 +257,42 @@ static UCS_F_NOINLINE ucs_status_t xshm_ep_am_short_slow(xshm_ep_t  *ep,
 }
 
 /* Slow end of am_short */
-static UCS_F_NOINLINE ucs_status_t xshm_ep_call_hook(xshm_ring_tx_t  *ring,
-                                                     xshm_ring_hook_t hook)
+static ucs_status_t
+xshm_ep_call_hook(xshm_ring_tx_t *ring, xshm_ring_hook_t hook)
 {
     hook(ring);
     return UCS_OK;
+}
+
+/* By the turn line, as a question and its answer go */
+static ucs_status_t xshm_ep_am_short_turn(xshm_ep_t *ep, uint8_t id,
+                                          uint64_t header, const void *payload,
+                                          unsigned length)
+{
+    xshm_ring_tx_t  *ring = ep->ring;
+    uint8_t         *dst  = xshm_turn_payload(ring);
+    size_t           size = sizeof(header) + length;
+    xshm_ring_hook_t hook;
+
+    *(uint64_t *)dst = header;
+    xshm_ep_copy_line(dst + sizeof(header), payload, length);
+    xshm_ep_trace(ep, id, dst, size, "SHORT");
+    UCT_TL_EP_STAT_OP(&ep->super, AM, SHORT, size);
+    hook = xshm_turn_pass(ring, id, size);
+    return ucs_likely(hook == NULL) ? UCS_OK : xshm_ep_call_hook(ring, hook);
+}
+
+/* What does not go by a line of the ring */
+static UCS_F_NOINLINE ucs_status_t xshm_ep_am_short_other(xshm_ep_t  *ep,
+                                                          uint8_t     id,
+                                                          uint64_t    header,
+                                                          const void *payload,
+                                                          unsigned    length)
+{
+    return (xshm_turn_is_ours(ep->ring) && (length <= XSHM_EP_LINE_LENGTH) &&
+            (id < UCT_AM_ID_MAX)) ?
+                   xshm_ep_am_short_turn(ep, id, header, payload, length) :
+                   xshm_ep_am_short_slow(ep, id, header, payload, length);
 }
 
 /* Calls nobody but as its last step, so that no register has to be saved: each
@@ -275,7 +308,7 @@ ucs_status_t xshm_ep_am_short(uct_ep_h tl_ep, uint8_t id, uint64_t header,
 
     if (ucs_unlikely((dst == NULL) || (length > XSHM_EP_LINE_LENGTH) ||
                      (id >= UCT_AM_ID_MAX))) {
-        return xshm_ep_am_short_slow(ep, id, header, payload, length);
+        return xshm_ep_am_short_other(ep, id, header, payload, length);
     }
 
     *(uint64_t *)dst = header;

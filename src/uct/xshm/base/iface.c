@@ -11,6 +11,7 @@
 #include "iface.h"
 #include "md.h"
 #include "rma.h"
+#include "../channel/pair.h"
 #include "../platform/fdset.h"
 #include "../platform/complain.h"
 
@@ -416,6 +417,25 @@ static int xshm_iface_is_rma(const xshm_abi_record_t *record)
            (record->type == XSHM_RECORD_ATOMIC);
 }
 
+/* The turn line that a peer offers */
+static int xshm_iface_handle_turn(xshm_iface_t *iface, xshm_rx_t *rx)
+{
+    xshm_tx_t   *tx = NULL;
+    xshm_peer_t *peer;
+    uint64_t     pair;
+
+    memcpy(&pair, xshm_ring_rx_payload(&rx->ring), sizeof(pair));
+    xshm_ring_rx_release(&rx->ring, xshm_ring_lines(sizeof(pair)));
+    ++rx->num_turns;
+    kh_foreach_value(&iface->peers, peer, {
+        if (xshm_pair_is_named(peer->tx, pair)) {
+            tx = peer->tx;
+        }
+    });
+
+    return xshm_pair_join(rx, tx);
+}
+
 /* Anything but a short message. @return Zero: nothing more to read here. */
 static UCS_F_NOINLINE int
 xshm_iface_deliver_long(xshm_iface_t *iface, xshm_rx_t *rx,
@@ -426,10 +446,16 @@ xshm_iface_deliver_long(xshm_iface_t *iface, xshm_rx_t *rx,
         return 0;
     }
 
-    if (record->size > rx->max_payload) {
+    if ((record->size > rx->max_payload) ||
+        ((record->type == XSHM_RECORD_TURN) &&
+         !xshm_iface_handle_turn(iface, rx))) {
         xshm_iface_violation(iface, rx, record);
         xshm_iface_end_rx(iface, rx);
         return 0;
+    }
+
+    if (record->type == XSHM_RECORD_TURN) {
+        return 1;
     }
 
     rx->bytes += record->size;
@@ -467,6 +493,18 @@ xshm_iface_deliver_line(xshm_iface_t *iface, xshm_rx_t *rx,
                         record->size, 0);
 }
 
+/* The same for the turn line */
+static UCS_F_ALWAYS_INLINE void
+xshm_iface_deliver_turn(xshm_iface_t *iface, xshm_rx_t *rx,
+                        const xshm_abi_record_t *record)
+{
+    uint8_t payload[XSHM_ABI_TURN_PAYLOAD] UCS_V_ALIGNED(sizeof(uint64_t));
+
+    xshm_turn_take(&rx->ring, payload);
+    rx->bytes += record->size;
+    uct_iface_invoke_am(&iface->super, record->id, payload, record->size, 0);
+}
+
 static UCS_F_NOINLINE int
 xshm_iface_poll_special(xshm_iface_t *iface, xshm_rx_t *rx,
                         xshm_ring_peek_t peek, const xshm_abi_record_t *record)
@@ -499,6 +537,8 @@ xshm_iface_poll(xshm_iface_t *iface, xshm_rx_t *rx, unsigned max_poll)
                        (record.type == XSHM_RECORD_AM) &&
                        (record.id < UCT_AM_ID_MAX))) {
             xshm_iface_deliver_line(iface, rx, &record);
+        } else if ((peek == XSHM_RING_TURN) && (record.id < UCT_AM_ID_MAX)) {
+            xshm_iface_deliver_turn(iface, rx, &record);
         } else if (!xshm_iface_poll_special(iface, rx, peek, &record)) {
             break;
         }
@@ -550,6 +590,32 @@ static unsigned xshm_iface_drain(xshm_iface_t *iface, xshm_rx_t *rx)
     return count;
 }
 
+/* The channels to and from a peer find each other, whichever comes first */
+static void xshm_iface_pair_rx(xshm_iface_t *iface, xshm_rx_t *rx)
+{
+    xshm_peer_t *peer;
+
+    kh_foreach_value(&iface->peers, peer, {
+        if (xshm_pair_is_claimed(peer->tx, rx)) {
+            xshm_pair_offer(peer->tx, rx);
+        }
+    });
+}
+
+static void xshm_iface_pair_tx(xshm_iface_t *iface, xshm_tx_t *tx)
+{
+    unsigned   i;
+    xshm_rx_t *rx;
+
+    for (i = 0; i < xshm_pollset_size(&iface->pollset); ++i) {
+        rx = xshm_pollset_get(&iface->pollset, i);
+        if (xshm_pair_is_claimed(tx, rx)) {
+            xshm_pollset_heat_rx(&iface->pollset, rx);
+            xshm_pair_offer(tx, rx);
+        }
+    }
+}
+
 static unsigned
 xshm_iface_handle_rx_event(xshm_iface_t *iface, xshm_rx_t *rx, unsigned flags)
 {
@@ -559,6 +625,7 @@ xshm_iface_handle_rx_event(xshm_iface_t *iface, xshm_rx_t *rx, unsigned flags)
             return 0;
         }
         xshm_stats_begin_rx(&iface->stats, rx);
+        xshm_iface_pair_rx(iface, rx);
     }
 
     xshm_rx_handle_event(rx, flags);
@@ -570,9 +637,16 @@ xshm_iface_handle_tx_event(xshm_iface_t *iface, xshm_tx_t *tx, unsigned flags)
 {
     xshm_peer_t *peer = xshm_peer_find(iface, tx);
 
-    if (peer != NULL) {
-        xshm_peer_handle_event(peer, flags);
+    if (peer == NULL) {
+        return;
     }
+
+    if (flags & XSHM_EVENT_ACCEPTED) {
+        xshm_tx_handle_event(tx, flags);
+        xshm_iface_pair_tx(iface, tx);
+    }
+
+    xshm_peer_handle_event(peer, flags);
 }
 
 static unsigned xshm_iface_handle_events(xshm_iface_t *iface)

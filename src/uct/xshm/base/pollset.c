@@ -160,9 +160,12 @@ static void xshm_pollset_make_cold(xshm_pollset_t *set, unsigned hot_index)
     xshm_cold_rx_t *cold = &set->cold[set->num_cold++];
     xshm_rx_t      *rx   = set->hot[hot_index];
 
-    cold->rx  = rx;
-    cold->pos = rx->ring.pos;
-    cold->lap = rx->ring.lap;
+    xshm_turn_withhold(&rx->ring);
+    cold->rx          = rx;
+    cold->pos         = rx->ring.pos;
+    cold->lap         = rx->ring.lap;
+    cold->turn        = rx->ring.turn;
+    cold->turn_number = rx->ring.turn_number;
     xshm_pollset_remove_hot(set, hot_index);
 }
 
@@ -189,7 +192,20 @@ xshm_rx_t *xshm_pollset_heat(xshm_pollset_t *set, unsigned index)
 
     xshm_pollset_remove_cold(set, index);
     xshm_pollset_make_hot(set, rx);
+    xshm_turn_resume(&rx->ring);
     return rx;
+}
+
+void xshm_pollset_heat_rx(xshm_pollset_t *set, const xshm_rx_t *rx)
+{
+    unsigned i;
+
+    for (i = 0; i < set->num_cold; ++i) {
+        if (set->cold[i].rx == rx) {
+            (void)xshm_pollset_heat(set, i);
+            return;
+        }
+    }
 }
 
 void xshm_pollset_heat_all(xshm_pollset_t *set)

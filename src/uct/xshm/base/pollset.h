@@ -16,14 +16,19 @@
  * silent channels cost little more than one. The price is that the first
  * message on a channel that was silent waits for its turn: as many calls of
  * progress as there are silent channels.
+ *
+ * While a channel is cold nothing is sent by its pair's turn line: so where to
+ * look for the next message does not change.
  */
 
 /** A cold channel, so that all that is needed to look at it is in one place:
  *  while it is cold, its position does not change. */
 typedef struct xshm_cold_rx {
-    const uint8_t *pos;
-    uint64_t       lap;
-    xshm_rx_t     *rx;
+    const uint8_t         *pos;
+    const xshm_abi_turn_t *turn;
+    uint32_t               lap;
+    uint32_t               turn_number;
+    xshm_rx_t             *rx;
 } xshm_cold_rx_t;
 
 
@@ -86,15 +91,20 @@ void xshm_pollset_heat_all(xshm_pollset_t *set);
 /** Make the channel whose turn it is hot */
 xshm_rx_t *xshm_pollset_heat(xshm_pollset_t *set, unsigned index);
 
+/** Make this channel hot, if it is cold */
+void xshm_pollset_heat_rx(xshm_pollset_t *set, const xshm_rx_t *rx);
+
 
 /** Only a hint: the channel itself looks with SEE */
 static inline int xshm_cold_rx_has_record(const xshm_cold_rx_t *cold)
 {
-    xshm_abi_record_t record;
+    xshm_abi_turn_head_t head;
+    xshm_abi_record_t    record;
 
     record.word =
             __atomic_load_n((const uint64_t *)cold->pos, __ATOMIC_RELAXED);
-    return record.lap == cold->lap;
+    head.word = __atomic_load_n(&cold->turn->head.word, __ATOMIC_RELAXED);
+    return (record.lap == cold->lap) || (head.number == cold->turn_number);
 }
 
 /**
@@ -114,6 +124,7 @@ static inline xshm_rx_t *xshm_pollset_next_cold(xshm_pollset_t *set)
 
     set->next_cold = next;
     __builtin_prefetch(set->cold[next].pos);
+    __builtin_prefetch(set->cold[next].turn);
 
     if (xshm_ring_likely(!xshm_cold_rx_has_record(cold))) {
         return NULL;

@@ -4,6 +4,7 @@
  */
 
 #include "rx.h"
+#include "pair.h"
 #include "../platform/fdset.h"
 #include "../service/barrier.h"
 #include "../platform/complain.h"
@@ -22,6 +23,9 @@ typedef struct xshm_rx_layout {
     uint32_t max_payload;
     uint32_t num_pages;
     uint32_t first_line;
+    uint32_t iface;
+    uint64_t process;
+    uint64_t pair;
 } xshm_rx_layout_t;
 
 
@@ -40,6 +44,9 @@ static void xshm_rx_read_layout(const volatile xshm_abi_data_t *data,
     layout->max_payload = data->max_payload;
     layout->num_pages   = data->num_pages;
     layout->first_line  = data->first_line;
+    layout->iface       = data->iface;
+    layout->process     = data->process;
+    layout->pair        = data->pair;
 }
 
 static int xshm_rx_data_size_is_valid(size_t data_size)
@@ -80,6 +87,9 @@ static void xshm_rx_begin(xshm_rx_t *rx, const xshm_rx_layout_t *layout)
                       layout->ring_size, rx->mem->ret);
     xshm_ring_rx_begin_at(&rx->ring, layout->first_line);
     rx->max_payload = layout->max_payload;
+    rx->iface       = layout->iface;
+    rx->process     = layout->process;
+    rx->pair        = layout->pair;
     rx->ring.hook   = xshm_barrier_is_available() ? NULL : xshm_rx_hook;
     xshm_sleeper_init(&rx->sleeper, rx->mailbox,
                       &((xshm_abi_return_t *)rx->mem->ret)->wake,
@@ -221,5 +231,6 @@ void xshm_rx_release(xshm_rx_t *rx)
     }
 
     xshm_mailbox_forget(rx->mailbox, &rx->event);
+    xshm_pair_leave_rx(rx);
     xshm_service_post(&rx->release, xshm_rx_do_release);
 }

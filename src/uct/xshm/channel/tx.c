@@ -5,6 +5,7 @@
 
 #include "tx.h"
 #include "channel.h"
+#include "pair.h"
 #include "../platform/fdset.h"
 #include "../service/barrier.h"
 #include "../platform/complain.h"
@@ -15,6 +16,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 
 /* 2^64 divided by the golden ratio, odd: near numbers go far apart (Knuth, The
@@ -85,6 +87,9 @@ static void xshm_tx_init_header(xshm_tx_t *tx)
     data->max_payload = tx->max_payload;
     data->num_pages   = (uint32_t)(tx->mem->data_size / XSHM_ABI_PAGE_SIZE);
     data->first_line  = xshm_tx_first_line(tx);
+    data->iface       = tx->mailbox->addr.iface;
+    data->process     = tx->mailbox->addr.process;
+    data->pair        = tx->pair;
     data->live        = 1;
 }
 
@@ -130,6 +135,12 @@ ucs_status_t xshm_tx_open(xshm_tx_t *tx)
 {
     xshm_platform_t *platform = tx->mailbox->platform;
     ucs_status_t     status;
+
+    if (getrandom(&tx->pair, sizeof(tx->pair), 0) != sizeof(tx->pair)) {
+        ucs_error("xshm: cannot get %zu random bytes for a channel: %m",
+                  sizeof(tx->pair));
+        return UCS_ERR_IO_ERROR;
+    }
 
     tx->dirty = calloc(1, xshm_ring_dirty_size(tx->ring_size));
     if (tx->dirty == NULL) {
@@ -199,7 +210,8 @@ void xshm_tx_log_failure(const xshm_tx_t *tx)
 /* Service thread: free it once nobody needs it any more */
 static void xshm_tx_release(xshm_tx_t *tx)
 {
-    if (!tx->service.is_closed || (tx->service.reason == XSHM_REASON_NONE)) {
+    if (!tx->service.is_closed || tx->service.is_bound ||
+        (tx->service.reason == XSHM_REASON_NONE)) {
         return;
     }
 
@@ -239,6 +251,7 @@ void xshm_tx_close(xshm_tx_t *tx)
     }
 
     xshm_mailbox_forget(tx->mailbox, &tx->event);
+    tx->service.is_bound = xshm_pair_leave_tx(tx);
     if (tx->state == XSHM_TX_IDLE) {
         xshm_tx_free(tx);
         return;
@@ -251,6 +264,19 @@ void xshm_tx_close(xshm_tx_t *tx)
 
     xshm_ring_tx_close(&tx->ring);
     xshm_service_post(&tx->service.close, xshm_tx_do_close);
+}
+
+static void xshm_tx_do_unbind(xshm_work_t *work)
+{
+    xshm_tx_t *tx = ucs_container_of(work, xshm_tx_t, service.unbind);
+
+    tx->service.is_bound = 0;
+    xshm_tx_release(tx);
+}
+
+void xshm_tx_unbind(xshm_tx_t *tx)
+{
+    xshm_service_post(&tx->service.unbind, xshm_tx_do_unbind);
 }
 
 void xshm_tx_handle_accepted(xshm_tx_t *tx)

@@ -7,7 +7,7 @@
 #define XSHM_TX_H_
 
 #include "sleeper.h"
-#include "../ring/ring.h"
+#include "../ring/turn.h"
 #include "../service/mailbox.h"
 #include "../service/service.h"
 
@@ -40,6 +40,8 @@ typedef struct xshm_tx {
     uint32_t          ring_size;
     uint32_t          max_payload;
     uint64_t          num_stalls; /**< Sends that found no room */
+    uint64_t          pair;       /**< Random name of this channel */
+    xshm_turn_t       turn;       /**< If this channel has the turn line */
     xshm_iface_addr_t target;
     uint8_t           dev_addr[XSHM_DEV_ADDR_MAX];
 
@@ -50,6 +52,9 @@ typedef struct xshm_tx {
         xshm_reason_t reason;    /**< Why it ended */
         uint32_t      version;   /**< Peer's version, if that is why */
         int           is_asking; /**< Counted in the mailbox */
+        xshm_work_t   unbind;
+        int           is_bound;  /**< A receiving channel looks at the turn line
+                                      in its memory */
         int           is_closed; /**< Given up by the interface */
     } service;                   /**< The service thread's */
 } xshm_tx_t;
@@ -91,6 +96,10 @@ void xshm_tx_fail(xshm_tx_t *tx);
 
 /** Send no more. @a tx is the service's now. */
 void xshm_tx_close(xshm_tx_t *tx);
+
+/** No receiving channel looks any more at the turn line of a channel that was
+ *  closed */
+void xshm_tx_unbind(xshm_tx_t *tx);
 
 /** The peer has accepted (service thread) */
 void xshm_tx_handle_accepted(xshm_tx_t *tx);

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: BSD-3-Clause
  */
 
-#include "ring.h"
+#include "turn.h"
 
 
 /* The consumer gives back a quarter of the ring at a time: docs/performance.md
@@ -26,6 +26,9 @@ xshm_ring_tx_t xshm_ring_tx_none;
 
 /* Where a consumer looks that reads no more: a header of no lap */
 static const uint8_t xshm_ring_dead_line[XSHM_ABI_LINE_SIZE]
+        __attribute__((aligned(XSHM_ABI_LINE_SIZE)));
+
+const xshm_abi_turn_t xshm_turn_none
         __attribute__((aligned(XSHM_ABI_LINE_SIZE)));
 
 
@@ -80,7 +83,8 @@ void xshm_ring_tx_init(xshm_ring_tx_t *tx, void *ring, size_t size,
     tx->num_lines   = (uint32_t)(size / XSHM_ABI_LINE_SIZE);
     tx->produced    = 0;
     tx->consumed    = 0;
-    tx->num_dirty   = 0;
+    tx->gate        = 0;
+    tx->turn_line   = NULL;
     tx->lap         = XSHM_ABI_LAP_FIRST;
     tx->dirty       = dirty;
     tx->ret         = ret;
@@ -116,7 +120,7 @@ void xshm_ring_tx_mark_dirty(xshm_ring_tx_t *tx, uint32_t first, uint32_t count)
     }
 }
 
-void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint32_t lines)
+static void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint32_t lines)
 {
     uint8_t  *next  = tx->pos + ((size_t)lines * XSHM_ABI_LINE_SIZE);
     uint8_t  *line  = (next == tx->end) ? tx->base : next;
@@ -130,6 +134,21 @@ void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint32_t lines)
         /* A zeroed header is of no lap. Ordered by PUBLISH, which follows. */
         __atomic_store_n((uint64_t *)line, 0, __ATOMIC_RELAXED);
     }
+}
+
+xshm_abi_record_t xshm_ring_tx_prepare(xshm_ring_tx_t *tx, uint32_t lines,
+                                       xshm_abi_record_t record)
+{
+    if (tx->num_dirty != 0) {
+        xshm_ring_tx_clean(tx, lines);
+    }
+
+    if (tx->turn & XSHM_RING_TURN_PRECEDES) {
+        tx->turn &= ~XSHM_RING_TURN_PRECEDES;
+        record.type |= XSHM_RECORD_AFTER_TURN;
+    }
+
+    return record;
 }
 
 /* Of what the consumer has not given back yet, no line is taken away from it */
@@ -242,6 +261,17 @@ void xshm_ring_tx_close(xshm_ring_tx_t *tx)
     tx->room = 0;
 }
 
+void xshm_ring_tx_announce_turn(xshm_ring_tx_t *tx, uint64_t pair)
+{
+    xshm_abi_record_t record = {
+            {.type = XSHM_RECORD_TURN, .size = sizeof(pair)}};
+
+    ++tx->num_fillers;
+    memcpy(tx->pos + XSHM_RING_HEADER_SIZE, &pair, sizeof(pair));
+    xshm_ring_tx_commit_line(tx, record);
+    xshm_ring_tx_update_room(tx);
+}
+
 void xshm_ring_rx_init(xshm_ring_rx_t *rx, const void *ring, size_t size,
                        xshm_abi_return_t *ret)
 {
@@ -254,6 +284,8 @@ void xshm_ring_rx_init(xshm_ring_rx_t *rx, const void *ring, size_t size,
     rx->batch      = xshm_ring_batch(size);
     rx->ret        = ret;
     rx->hook       = NULL;
+    xshm_turn_hide(rx);
+    rx->turn_line = NULL;
 }
 
 void xshm_ring_rx_begin_at(xshm_ring_rx_t *rx, uint32_t line)
@@ -265,6 +297,7 @@ void xshm_ring_rx_stop(xshm_ring_rx_t *rx)
 {
     rx->pos        = xshm_ring_dead_line;
     rx->given_back = rx->consumed;
+    xshm_turn_hide(rx);
 }
 
 /* A message may be as long as the ring is from here. Compared before anything
@@ -302,10 +335,34 @@ xshm_ring_rx_follow_skip(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
     return xshm_ring_rx_peek(rx, record);
 }
 
+/* A record that comes after a message in the turn line. If that is not there,
+ * it has been received. */
+static xshm_ring_peek_t
+xshm_ring_rx_peek_after_turn(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
+{
+    xshm_abi_record_t turn_record;
+    xshm_ring_peek_t  found = xshm_ring_rx_peek_turn(rx, &turn_record);
+
+    if (found != XSHM_RING_EMPTY) {
+        *record = turn_record;
+        return found;
+    }
+
+    record->type &= (uint8_t)~XSHM_RECORD_AFTER_TURN;
+    return xshm_ring_rx_peek_slow(rx, record);
+}
+
 xshm_ring_peek_t
 xshm_ring_rx_peek_slow(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
 {
+    if (record->type & XSHM_RECORD_AFTER_TURN) {
+        return xshm_ring_rx_peek_after_turn(rx, record);
+    }
+
     switch (record->type) {
+    case XSHM_RECORD_TURN:
+        return (record->size == sizeof(uint64_t)) ? XSHM_RING_RECORD :
+                                                    XSHM_RING_VIOLATION;
     case XSHM_RECORD_AM:
     case XSHM_RECORD_PUT:
     case XSHM_RECORD_GET:

@@ -36,6 +36,16 @@
  *             the last read of those lines.
  *   TAKE_BACK (producer) load-acquire of that count; pairs with GIVE_BACK: the
  *             lines are written again only after the consumer has read them.
+ *   PASS      (producer) store-release of the turn line's head, after its
+ *             payload and after all records that come before it.
+ *   GET       (consumer) load-acquire of that head; pairs with PASS. What the
+ *             consumer then writes there as a producer comes after its reads,
+ *             since GET orders them and PASS is a release.
+ *
+ * The turn line (xshm_abi_turn_t) is a place for one message besides the ring,
+ * which both directions of a pair share. A message there says at which place of
+ * its ring it comes, and the next record of that ring says that one comes before
+ * it. So the consumer looks there only where its ring is empty, or says so.
  *
  * Counters of lines run modulo 2^32, and only differences of them are used.
  *
@@ -52,8 +62,9 @@
 #define XSHM_RING_LINE_PAYLOAD (XSHM_ABI_LINE_SIZE - XSHM_RING_HEADER_SIZE)
 
 /** Lines that a message never takes: the next record's header, which stays
- *  cleared, and a line for the CLOSE record, so that it never waits */
-#define XSHM_RING_KEEP_LINES 2u
+ *  cleared, and a line each for the TURN and the CLOSE record, so that they
+ *  never wait */
+#define XSHM_RING_KEEP_LINES 3u
 
 /**
  * A record of so many lines does not begin where a page does: a SKIP stands
@@ -69,6 +80,7 @@
 typedef enum {
     XSHM_RING_EMPTY,    /**< No record yet */
     XSHM_RING_RECORD,   /**< A record that passed all checks */
+    XSHM_RING_TURN,     /**< A message in the turn line comes first */
     XSHM_RING_VIOLATION /**< The producer broke the rules: do not read on */
 } xshm_ring_peek_t;
 
@@ -80,17 +92,33 @@ typedef enum {
  */
 typedef void (*xshm_ring_hook_t)(void *ring);
 
+typedef struct xshm_turn xshm_turn_t;
+
+
+/** What a producer has to mind about the turn line */
+enum {
+    XSHM_RING_TURN_IS_OURS  = 1u << 0, /**< A message may be written there */
+    XSHM_RING_TURN_PRECEDES = 1u << 1  /**< One was, and the next record has to
+                                            say so */
+};
+
 
 /** Producer's side, in private memory */
 typedef struct xshm_ring_tx {
-    uint8_t         *pos;       /**< Next record's place */
-    uint8_t         *end;       /**< End of the ring */
-    uint32_t         room;      /**< Lines that can be taken without
+    uint8_t *pos;      /**< Next record's place */
+    uint8_t *end;      /**< End of the ring */
+    uint32_t room;     /**< Lines that can be taken without
                                             asking anybody */
-    uint32_t         produced;  /**< Lines written since the start */
-    uint32_t         num_dirty; /**< Bits set in dirty */
-    uint16_t         lap;       /**< Present lap */
-    xshm_ring_hook_t hook;      /**< After PUBLISH; any thread sets it */
+    uint32_t produced; /**< Lines written since the start */
+    union {
+        struct {
+            uint32_t num_dirty; /**< Bits set in dirty */
+            uint32_t turn;      /**< XSHM_RING_TURN_xx */
+        };
+        uint64_t gate; /**< Zero: a record of one line needs nothing else */
+    };
+    uint16_t         lap;  /**< Present lap */
+    xshm_ring_hook_t hook; /**< After PUBLISH; any thread sets it */
     /* These two are side by side for the compiler to write both at once */
     uint64_t                 num_records; /**< Published, also by wrapping */
     uint64_t                 num_bytes;   /**< Of their payload */
@@ -100,22 +128,27 @@ typedef struct xshm_ring_tx {
     const xshm_abi_return_t *ret;       /**< The consumer writes here */
     uint32_t                 consumed;  /**< Last checked value of theirs */
     uint32_t                 num_lines; /**< Lines of the ring */
-    uint64_t                 num_fillers; /**< WRAPs and SKIPs of them */
+    uint64_t                 num_fillers; /**< Of them no messages: WRAP, SKIP
+                                               and TURN */
+    xshm_turn_t             *turn_line;   /**< Of the pair, if any */
     int                      violation;   /**< Consumer's count was wrong */
 } xshm_ring_tx_t;
 
 
 /** Consumer's side, in private memory */
 typedef struct xshm_ring_rx {
-    const uint8_t     *pos;        /**< Record to look at next */
-    const uint8_t     *end;        /**< End of the ring */
-    uint32_t           consumed;   /**< Lines consumed since the start */
-    uint32_t           given_back; /**< What the producer was told */
-    uint32_t           batch;      /**< Lines to give back at once */
-    uint16_t           lap;        /**< Lap of the record to look at */
-    const uint8_t     *base;       /**< Start of the ring */
-    xshm_abi_return_t *ret;        /**< The producer reads here */
-    xshm_ring_hook_t   hook;       /**< After GIVE_BACK; any thread sets it */
+    const uint8_t         *pos;         /**< Record to look at next */
+    const uint8_t         *end;         /**< End of the ring */
+    uint32_t               consumed;    /**< Lines consumed since the start */
+    uint32_t               given_back;  /**< What the producer was told */
+    uint32_t               batch;       /**< Lines to give back at once */
+    uint16_t               lap;         /**< Lap of the record to look at */
+    uint16_t               turn_number; /**< Of the message to look for there */
+    const xshm_abi_turn_t *turn;        /**< Where to look besides the ring */
+    xshm_turn_t           *turn_line;   /**< Of the pair, if any */
+    const uint8_t         *base;        /**< Start of the ring */
+    xshm_abi_return_t     *ret;         /**< The producer reads here */
+    xshm_ring_hook_t       hook; /**< After GIVE_BACK; any thread sets it */
 } xshm_ring_rx_t;
 
 
@@ -181,13 +214,18 @@ void xshm_ring_tx_take_back(xshm_ring_tx_t *tx);
 /** Write the producer's last record. There is always room for it, once. */
 void xshm_ring_tx_close(xshm_ring_tx_t *tx);
 
+/** Write the record that says that the turn line is in use, and name the
+ *  receiver's channel. There is always room for it, once. */
+void xshm_ring_tx_announce_turn(xshm_ring_tx_t *tx, uint64_t pair);
+
 /** Note that lines hold payload. Slow part of @ref xshm_ring_tx_commit. */
 void xshm_ring_tx_mark_dirty(xshm_ring_tx_t *tx, uint32_t first,
                              uint32_t count);
 
-/** Make the line behind the next @a lines lines fit for a header. Slow part of
- *  @ref xshm_ring_tx_publish. */
-void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint32_t lines);
+/** Make the line behind the next @a lines lines fit for a header, and let the
+ *  record say what precedes it. Slow part of @ref xshm_ring_tx_publish. */
+xshm_abi_record_t xshm_ring_tx_prepare(xshm_ring_tx_t *tx, uint32_t lines,
+                                       xshm_abi_record_t record);
 
 /**
  * Start to consume a ring.
@@ -265,7 +303,7 @@ static inline void *xshm_ring_tx_reserve(xshm_ring_tx_t *tx, uint32_t lines)
  *  in front of the end: if it can be published by @ref xshm_ring_tx_advance */
 static inline void *xshm_ring_tx_reserve_line(xshm_ring_tx_t *tx)
 {
-    return xshm_ring_likely((tx->room > 0) && (tx->num_dirty == 0)) ?
+    return xshm_ring_likely((tx->room > 0) && (tx->gate == 0)) ?
                    tx->pos + XSHM_RING_HEADER_SIZE :
                    NULL;
 }
@@ -331,8 +369,8 @@ static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
 {
     xshm_ring_hook_t hook;
 
-    if (xshm_ring_unlikely(tx->num_dirty != 0)) {
-        xshm_ring_tx_clean(tx, lines);
+    if (xshm_ring_unlikely(tx->gate != 0)) {
+        record = xshm_ring_tx_prepare(tx, lines, record);
     }
 
     hook = xshm_ring_tx_advance(tx, lines, record);
@@ -387,12 +425,45 @@ static inline void xshm_ring_rx_give_back(xshm_ring_rx_t *rx)
 }
 
 /**
+ * Is there a message in the turn line that comes next?
+ *
+ * @param [out] head  If so: the private copy of its head, with a size that is
+ *                    not checked.
+ */
+static inline int
+xshm_ring_rx_has_turn(const xshm_ring_rx_t *rx, xshm_abi_turn_head_t *head)
+{
+    /* GET: pairs with PASS */
+    head->word = __atomic_load_n(&rx->turn->head.word, __ATOMIC_ACQUIRE);
+    return (head->number == rx->turn_number) &&
+           (head->position == rx->consumed);
+}
+
+/** The same, as a result of @ref xshm_ring_rx_peek */
+static inline xshm_ring_peek_t
+xshm_ring_rx_peek_turn(const xshm_ring_rx_t *rx, xshm_abi_record_t *record)
+{
+    xshm_abi_turn_head_t head;
+
+    if (xshm_ring_likely(!xshm_ring_rx_has_turn(rx, &head))) {
+        return XSHM_RING_EMPTY;
+    }
+
+    record->size = head.size;
+    record->type = XSHM_RECORD_AM;
+    record->id   = head.id;
+    return (head.size <= XSHM_ABI_TURN_PAYLOAD) ? XSHM_RING_TURN :
+                                                  XSHM_RING_VIOLATION;
+}
+
+/**
  * Look at the next record, and leave it there.
  *
  * @param [in]  rx      Consumer.
  * @param [out] record  If there is one: the private, checked copy of its
  *                      header. The payload is at xshm_ring_rx_payload(); the
- *                      producer may change it at any time.
+ *                      producer may change it at any time. For a message in
+ *                      the turn line its size and id: xshm_turn_take() has it.
  */
 static inline xshm_ring_peek_t
 xshm_ring_rx_peek(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
@@ -403,7 +474,7 @@ xshm_ring_rx_peek(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
         if (xshm_ring_unlikely(rx->consumed != rx->given_back)) {
             xshm_ring_rx_give_back(rx);
         }
-        return XSHM_RING_EMPTY;
+        return xshm_ring_rx_peek_turn(rx, record);
     }
 
     if (xshm_ring_likely((record->type == XSHM_RECORD_AM) &&
@@ -442,11 +513,12 @@ static inline void xshm_ring_rx_release(xshm_ring_rx_t *rx, uint32_t lines)
  */
 static inline int xshm_ring_rx_is_empty(xshm_ring_rx_t *rx)
 {
-    xshm_abi_record_t record;
+    xshm_abi_turn_head_t head;
+    xshm_abi_record_t    record;
 
     /* SEE: only whether; the next peek reads it */
     record.word = __atomic_load_n((const uint64_t *)rx->pos, __ATOMIC_ACQUIRE);
-    if (record.lap == rx->lap) {
+    if ((record.lap == rx->lap) || xshm_ring_rx_has_turn(rx, &head)) {
         return 0;
     }
 

@@ -92,8 +92,9 @@ static ucs_status_t xshm_xen_mem_grant_return(xshm_xen_mem_t *mem)
 
     data->return_ref = grefs[0];
     free(grefs);
-    mem->super.ret = xshm_xen_mmap(mem->xen->gntalloc_fd, mem->ret_index,
-                                   XSHM_ABI_RETURN_SIZE, PROT_READ);
+    mem->super.ret =
+            xshm_xen_mmap(mem->xen->gntalloc_fd, mem->ret_index,
+                          XSHM_ABI_RETURN_SIZE, PROT_READ | PROT_WRITE);
     if (mem->super.ret == NULL) {
         xshm_gntalloc_ungrant(mem->xen->gntalloc_fd, mem->ret_index, 1);
         return UCS_ERR_NO_MEMORY;
@@ -254,36 +255,27 @@ xshm_xen_pool_find(xshm_xen_t *xen, uint32_t domid, size_t data_size)
     return NULL;
 }
 
-/* As the data pages were when they were new: nobody but us writes them. The
- * references stay: the peer can only read them. */
-static void xshm_xen_mem_clean_data(xshm_xen_mem_t *mem)
+/* All that we have written: as when it was new. The references stay, since the
+ * peer can only read them, and what it writes, since that tells whether it still
+ * has the memory. */
+static void xshm_xen_mem_clean(xshm_xen_mem_t *mem)
 {
     xshm_abi_data_t *data       = mem->super.data;
     uint32_t         return_ref = data->return_ref;
+    xshm_abi_turn_t *turn       = &((xshm_abi_return_t *)mem->super.ret)->turn;
 
     memset(data, 0, sizeof(*data));
     memset((char *)data + XSHM_ABI_RING_OFFSET, 0,
            mem->super.data_size - XSHM_ABI_RING_OFFSET);
     data->return_ref = return_ref;
-}
-
-/* The same of the page that the peer writes */
-static int xshm_xen_mem_clean_return(xshm_xen_mem_t *mem)
-{
-    if (mprotect(mem->super.ret, XSHM_ABI_RETURN_SIZE,
-                 PROT_READ | PROT_WRITE) != 0) {
-        return 0;
-    }
-
-    memset(mem->super.ret, 0, XSHM_ABI_RETURN_SIZE);
-    return mprotect(mem->super.ret, XSHM_ABI_RETURN_SIZE, PROT_READ) == 0;
+    memset(turn, 0, sizeof(*turn));
 }
 
 /* They may stay for long, and whoever gets the domain's number can map them: what
  * was sent to the one before is not for it. Under the lock. */
 static void xshm_xen_mem_add_to_pool(xshm_xen_mem_t *mem)
 {
-    xshm_xen_mem_clean_data(mem);
+    xshm_xen_mem_clean(mem);
     mem->pooled = xshm_xen_now_ms();
     ucs_list_add_tail(&mem->xen->pool, &mem->list);
 }
@@ -313,11 +305,7 @@ xshm_xen_mem_take(xshm_xen_t *xen, uint32_t domid, size_t data_size)
         return NULL;
     }
 
-    if (!xshm_xen_mem_clean_return(mem)) {
-        xshm_xen_mem_put_in_pool(mem);
-        return NULL;
-    }
-
+    memset(mem->super.ret, 0, XSHM_ABI_RETURN_SIZE);
     mem->is_asked    = 0;
     mem->is_doubtful = 0;
     return mem;
@@ -460,7 +448,7 @@ static void xshm_xen_mem_put_in_quarantine(xshm_xen_mem_t *mem)
 {
     pthread_mutex_lock(&mem->xen->lock);
     if (mem->is_doubtful) {
-        xshm_xen_mem_clean_data(mem);
+        xshm_xen_mem_clean(mem);
     }
     ucs_list_add_tail(&mem->xen->quarantine, &mem->list);
     pthread_mutex_unlock(&mem->xen->lock);
@@ -671,7 +659,7 @@ static void xshm_xen_mem_doubt_list(const ucs_list_link_t   *list,
     ucs_list_for_each(mem, list, list) {
         if (mem->domid == domain->domid) {
             xshm_xen_mem_doubt_one(mem, domain);
-            xshm_xen_mem_clean_data(mem);
+            xshm_xen_mem_clean(mem);
         }
     }
 }

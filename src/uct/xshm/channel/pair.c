@@ -1,0 +1,118 @@
+/**
+ * Copyright (c) 2026, the xshm authors. All rights reserved.
+ * SPDX-License-Identifier: BSD-3-Clause
+ */
+
+#include "pair.h"
+
+#include <ucs/sys/compiler.h>
+
+
+int xshm_pair_is_claimed(const xshm_tx_t *tx, const xshm_rx_t *rx)
+{
+    return (tx->target.process == rx->process) &&
+           (tx->target.iface == rx->iface);
+}
+
+/* Which of the two has the line: both sides must say the same, so it goes by their
+ * addresses. An interface that sends to itself needs none. */
+static int xshm_pair_is_owner(const xshm_tx_t *tx)
+{
+    const xshm_iface_addr_t *own = &tx->mailbox->addr;
+
+    return (own->process != tx->target.process) ?
+                   (own->process < tx->target.process) :
+                   (own->iface < tx->target.iface);
+}
+
+/* The turn belongs to a channel's end: to which one can be told by its place */
+static xshm_tx_t *xshm_pair_owner(xshm_turn_t *turn)
+{
+    return ucs_container_of(turn, xshm_tx_t, turn);
+}
+
+/* Let go of a line that a sending channel of ours has */
+static void xshm_pair_release(xshm_rx_t *rx)
+{
+    xshm_turn_t *turn = rx->ring.turn_line;
+    int          is_closed;
+
+    if ((turn == NULL) || (turn == &rx->turn)) {
+        return;
+    }
+
+    is_closed = (turn->tx == NULL);
+    xshm_turn_leave_rx(turn);
+    if (is_closed) {
+        xshm_tx_unbind(xshm_pair_owner(turn));
+    }
+}
+
+void xshm_pair_offer(xshm_tx_t *tx, xshm_rx_t *rx)
+{
+    xshm_abi_return_t *ret;
+
+    if ((tx->state != XSHM_TX_ACCEPTED) || (tx->ring.turn_line != NULL) ||
+        !xshm_pair_is_owner(tx) || xshm_turn_is_shown(&rx->ring)) {
+        return;
+    }
+
+    xshm_pair_release(rx);
+    ret = tx->mem->ret;
+    xshm_turn_init(&tx->turn, &ret->turn, &tx->ring, &rx->ring);
+    xshm_ring_tx_announce_turn(&tx->ring, rx->pair);
+    xshm_turn_grab(&tx->turn);
+}
+
+int xshm_pair_is_named(const xshm_tx_t *tx, uint64_t pair)
+{
+    return (tx->pair == pair) &&
+           ((tx->state == XSHM_TX_ASKING) || (tx->state == XSHM_TX_ACCEPTED));
+}
+
+int xshm_pair_join(xshm_rx_t *rx, xshm_tx_t *tx)
+{
+    xshm_abi_return_t *ret = rx->mem->ret;
+
+    if (rx->ring.turn_line != NULL) {
+        return 0;
+    }
+
+    /* It may still have that of a channel whose end we have not read yet */
+    if ((tx != NULL) && (tx->ring.turn_line != NULL)) {
+        tx = NULL;
+    }
+
+    xshm_turn_init(&rx->turn, &ret->turn, (tx != NULL) ? &tx->ring : NULL,
+                   &rx->ring);
+    xshm_turn_show(&rx->turn);
+    return 1;
+}
+
+/* As long as the peer may write, somebody has to read it */
+int xshm_pair_leave_tx(xshm_tx_t *tx)
+{
+    xshm_turn_t *turn = tx->ring.turn_line;
+
+    if (turn == NULL) {
+        return 0;
+    }
+
+    xshm_turn_leave_tx(turn);
+    if ((turn == &tx->turn) && (turn->rx != NULL) &&
+        !xshm_turn_is_shown(turn->rx)) {
+        xshm_turn_leave_rx(turn);
+    }
+
+    return (turn == &tx->turn) && (turn->rx != NULL);
+}
+
+void xshm_pair_leave_rx(xshm_rx_t *rx)
+{
+    if (rx->ring.turn_line == &rx->turn) {
+        xshm_turn_leave_tx(&rx->turn);
+        xshm_turn_leave_rx(&rx->turn);
+    } else {
+        xshm_pair_release(rx);
+    }
+}
