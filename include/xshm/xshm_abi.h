@@ -51,6 +51,14 @@
  *  one cache line of the processors that are supported, in bytes */
 #define XSHM_ABI_LINE_SIZE 64u
 
+/** Short records share a line: each begins at a multiple of this, in bytes */
+#define XSHM_ABI_UNIT_SIZE 16u
+
+/** Longest payload of a record of one unit, and of two, in bytes. Longer ones
+ *  take whole lines. */
+#define XSHM_ABI_UNIT_PAYLOAD  8u
+#define XSHM_ABI_UNITS_PAYLOAD 24u
+
 /** Unit of sharing: one page of Xen's grant table, in bytes */
 #define XSHM_ABI_PAGE_SIZE 4096u
 
@@ -133,14 +141,19 @@ enum {
 
 
 /**
- * Header of a record, at the start of a line. It is written with one 8-byte
- * store, after the payload, and read with one 8-byte load: a header of the
- * present lap says that the whole record is there. Anything else is no record
- * yet, and the receiver looks again at the same place. The sender sees to it
- * that what it left in a line in an earlier lap is not of the present one.
+ * Header of a record. It is written with one 8-byte store, after the payload, and
+ * read with one 8-byte load: a header of the present lap says that the whole
+ * record is there. Anything else is no record yet, and the receiver looks again
+ * at the same place. The sender sees to it that what it left there in an earlier
+ * lap is not of the present one.
  *
- * The payload follows at once. A record is contiguous, fills whole lines, and
- * never crosses the end of the ring.
+ * The payload follows at once. A record is contiguous, and never crosses the end
+ * of the ring. It begins with a line and fills whole lines, but for short ones
+ * (XSHM_ABI_UNITS_PAYLOAD), which fill one or two units of a line. Behind a short
+ * one in its line, the next one begins in the next unit, if it is short and fits
+ * there, or else with the next line, as the sender likes: the receiver looks at
+ * both places, and at the first one again when there is something at the second.
+ * WRAP and SKIP fill whole lines, however short.
  */
 typedef union xshm_abi_record {
     struct {
@@ -158,12 +171,12 @@ typedef union xshm_abi_record {
  */
 typedef union xshm_abi_turn_head {
     struct {
-        uint32_t
-                position; /**< Lines that the sender had produced into its ring:
-                                the message comes behind those */
-        uint8_t size;     /**< Length of the payload, in bytes */
-        uint8_t id;       /**< Active message id */
-        uint16_t number;  /**< Of the message among all that went by this line
+        uint32_t sequence; /**< Records of its ring and messages here that the
+                                sender has sent before, modulo 2^32: this one
+                                comes behind those */
+        uint8_t  size;     /**< Length of the payload, in bytes */
+        uint8_t  id;       /**< Active message id */
+        uint16_t number;   /**< Of the message among all that went by this line
                                 in either direction, from 1 on, modulo 2^16 */
     };
     uint64_t word; /**< All of it, for the single load or store */
@@ -398,7 +411,7 @@ XSHM_ABI_ASSERT_OFFSET(xshm_abi_record_t, id, 5);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_record_t, lap, 6);
 
 XSHM_ABI_ASSERT(sizeof(xshm_abi_turn_head_t) == 8);
-XSHM_ABI_ASSERT_OFFSET(xshm_abi_turn_head_t, position, 0);
+XSHM_ABI_ASSERT_OFFSET(xshm_abi_turn_head_t, sequence, 0);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_turn_head_t, size, 4);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_turn_head_t, id, 5);
 XSHM_ABI_ASSERT_OFFSET(xshm_abi_turn_head_t, number, 6);

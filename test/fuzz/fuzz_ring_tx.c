@@ -46,27 +46,52 @@ static int fuzz_is_right(const fuzz_producer_t *producer)
            (producer->tx.produced - producer->believed);
 }
 
+/* The rest of a line that was begun is the producer's anyway */
 static void fuzz_check_sent(const fuzz_producer_t *producer, uint8_t *payload,
-                            uint32_t lines)
+                            size_t length)
 {
     uint8_t *start = payload - XSHM_RING_HEADER_SIZE;
+    uint32_t lines = (xshm_ring_line_offset(start) == 0) ?
+                             xshm_ring_length_lines(length) :
+                             0;
 
     fuzz_check(!producer->is_failed);
     fuzz_check(start >= fuzz_ring);
-    fuzz_check(start + ((size_t)lines * XSHM_ABI_LINE_SIZE) <=
-               fuzz_ring + FUZZ_RING_SIZE);
+    fuzz_check(start + length <= fuzz_ring + FUZZ_RING_SIZE);
+    fuzz_check((lines > 0) || (length <= xshm_ring_line_rest(start)));
     fuzz_check((producer->tx.produced - producer->tx.consumed) + lines +
                        XSHM_RING_KEEP_LINES <=
                FUZZ_NUM_LINES);
+}
+
+/* Neither where the consumer looks next, nor at the next line behind that */
+static void fuzz_check_next(const xshm_ring_tx_t *tx)
+{
+    const uint8_t *next = tx->pos + xshm_ring_line_rest(tx->pos);
+    uint16_t       lap  = tx->lap;
+
+    fuzz_check(((const xshm_abi_record_t *)tx->pos)->lap != tx->lap);
+    if (xshm_ring_line_offset(tx->pos) != 0) {
+        if (next == tx->end) {
+            next = tx->base;
+            lap  = xshm_ring_next_lap(lap);
+        }
+        fuzz_check(((const xshm_abi_record_t *)next)->lap != lap);
+    }
 }
 
 static void fuzz_send(fuzz_producer_t *producer, uint32_t size)
 {
     xshm_abi_record_t record = {{.size = size, .type = XSHM_RECORD_AM}};
     uint32_t          lines  = xshm_ring_lines(size);
+    size_t            length = (size_t)lines * XSHM_ABI_LINE_SIZE;
     uint8_t          *payload;
 
-    payload = (lines == 1) ? xshm_ring_tx_reserve_line(&producer->tx) :
+    if (xshm_ring_is_short(size)) {
+        length = xshm_ring_short_length(size);
+    }
+
+    payload = (lines == 1) ? xshm_ring_tx_reserve_line(&producer->tx, length) :
                              xshm_ring_tx_reserve(&producer->tx, lines);
     if (payload == NULL) {
         payload = xshm_ring_tx_reserve_slow(&producer->tx, lines);
@@ -77,12 +102,10 @@ static void fuzz_send(fuzz_producer_t *producer, uint32_t size)
     }
 
     if (payload != NULL) {
-        fuzz_check_sent(producer, payload, lines);
+        fuzz_check_sent(producer, payload, length);
         memset(payload, FUZZ_PATTERN, size);
         xshm_ring_tx_commit(&producer->tx, lines, record);
-        fuzz_check(*(uint64_t *)producer->tx.pos == 0 ||
-                   ((xshm_abi_record_t *)producer->tx.pos)->lap !=
-                           producer->tx.lap);
+        fuzz_check_next(&producer->tx);
     }
 
     if (!producer->is_failed) {

@@ -118,7 +118,7 @@ static void fuzz_news(fuzz_end_t *end)
 
     fuzz_ret.consumed = end->tx.produced;
     xshm_ring_tx_take_back(&end->tx);
-    fuzz_check(xshm_ring_tx_reserve_line(&end->tx) != NULL);
+    fuzz_check(xshm_ring_tx_reserve_line(&end->tx, XSHM_ABI_UNIT_SIZE) != NULL);
     xshm_ring_tx_commit_line(&end->tx, record);
 
     fuzz_check(fuzz_num_notified == before + (is_due ? 1 : 0));

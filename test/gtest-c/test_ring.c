@@ -24,7 +24,10 @@
 #define TEST_MIN_SIZE XSHM_ABI_RING_MIN_SIZE
 /* Long enough for records that may not begin with a page */
 #define TEST_LONG_SIZE (4 * TEST_MIN_SIZE)
-#define TEST_MODEL_MAX 4096
+#define TEST_MODEL_MAX 65536
+
+/* Shortest message that has a line for itself */
+#define TEST_LINE (XSHM_ABI_UNITS_PAYLOAD + 1)
 
 /* Counters start here for tests that run them through 2^32 */
 #define TEST_NEAR_WRAP (UINT32_MAX - 1000)
@@ -175,13 +178,13 @@ static uint64_t test_ring_evil_word(test_ring_t *ring)
 }
 
 static void test_ring_write_payload(test_ring_t *ring, uint8_t *payload,
-                                    uint32_t lines, test_message_t *message)
+                                    size_t length, test_message_t *message)
 {
-    size_t room = ((size_t)lines * XSHM_ABI_LINE_SIZE) - XSHM_RING_HEADER_SIZE;
+    size_t   room = length - XSHM_RING_HEADER_SIZE;
     uint64_t word;
     size_t   i;
 
-    /* All of the lines, as a sender may that knows the length only later */
+    /* All of it, as a sender may that knows the length only later */
     message->seed = test_ring_evil_word(ring);
     for (i = 0; i < room; i += sizeof(word)) {
         word = message->seed ^ ((uint64_t)(i & 0x38) << 8);
@@ -203,12 +206,23 @@ test_ring_check_payload(const uint8_t *payload, const test_message_t *message)
     }
 }
 
-static uint8_t *test_ring_reserve(test_ring_t *ring, uint32_t lines)
+/* As the fast path does, or as it is done where the length is not known */
+static uint8_t *
+test_ring_reserve(test_ring_t *ring, uint32_t size, size_t *length_p)
 {
+    uint32_t lines = xshm_ring_lines(size);
     uint8_t *payload;
 
-    payload = (lines == 1) ? xshm_ring_tx_reserve_line(&ring->tx) :
-                             xshm_ring_tx_reserve(&ring->tx, lines);
+    *length_p = (size_t)lines * XSHM_ABI_LINE_SIZE;
+    if ((lines == 1) && (xshm_test_random_below(&ring->random, 4) > 0)) {
+        if (xshm_ring_is_short(size)) {
+            *length_p = xshm_ring_short_length(size);
+        }
+        payload = xshm_ring_tx_reserve_line(&ring->tx, *length_p);
+    } else {
+        payload = xshm_ring_tx_reserve(&ring->tx, lines);
+    }
+
     return (payload != NULL) ? payload :
                                xshm_ring_tx_reserve_slow(&ring->tx, lines);
 }
@@ -219,22 +233,27 @@ static int test_ring_send(test_ring_t *ring, uint32_t size)
     xshm_abi_record_t record  = {{.size = size, .type = XSHM_RECORD_AM}};
     test_message_t   *message = &ring->model[ring->tail % TEST_MODEL_MAX];
     uint8_t          *payload;
+    size_t            length;
 
-    payload = test_ring_reserve(ring, lines);
+    payload = test_ring_reserve(ring, size, &length);
     if (payload == NULL) {
         return 0;
     }
 
     assert_true(payload >= ring->tx_data);
-    assert_true(payload - XSHM_RING_HEADER_SIZE +
-                        ((size_t)lines * XSHM_ABI_LINE_SIZE) <=
+    assert_true(payload - XSHM_RING_HEADER_SIZE + length <=
                 ring->tx_data + ring->size);
+    if (lines == 1) {
+        assert_true(xshm_ring_line_offset(payload - XSHM_RING_HEADER_SIZE) +
+                            length <=
+                    XSHM_ABI_LINE_SIZE);
+    }
     assert_true(test_ring_pending(ring) < TEST_MODEL_MAX);
 
     message->size = size;
     message->id   = (uint8_t)ring->sent;
     record.id     = message->id;
-    test_ring_write_payload(ring, payload, lines, message);
+    test_ring_write_payload(ring, payload, length, message);
     if (lines == 1) {
         xshm_ring_tx_commit_line(&ring->tx, record);
     } else {
@@ -264,9 +283,16 @@ static int test_ring_receive(test_ring_t *ring)
     assert_int_equal(record.size, message->size);
     assert_int_equal(record.id, message->id);
     test_ring_check_payload(xshm_ring_rx_payload(&ring->rx), message);
-    xshm_ring_rx_release(&ring->rx, xshm_ring_lines(record.size));
+    xshm_ring_rx_release_any(&ring->rx, record.size);
     ++ring->head;
     return 1;
+}
+
+/* Does the consumer stand behind a short record, in a line that it has not
+ * given back yet? */
+static int test_ring_is_in_line(const test_ring_t *ring)
+{
+    return xshm_ring_line_offset(ring->rx.pos) != 0;
 }
 
 static void test_ring_drain(test_ring_t *ring)
@@ -290,8 +316,9 @@ static uint32_t test_ring_random_size(test_ring_t *ring)
         return XSHM_RING_LINE_PAYLOAD +
                xshm_test_random_below(&ring->random, 2);
     case 3:
-    case 4:
         return size % (XSHM_RING_LINE_PAYLOAD + 1);
+    case 4:
+        return size % (XSHM_ABI_UNITS_PAYLOAD + 2);
     case 5:
         return size % (4 * XSHM_ABI_LINE_SIZE);
     default:
@@ -349,7 +376,9 @@ static void test_counters_wrap(void **state)
                         TEST_NEAR_WRAP + i);
         test_ring_exchange(ring, 500);
         assert_true(ring->tx.produced < TEST_NEAR_WRAP);
-        assert_int_equal(ring->rx.consumed, ring->tx.produced);
+        assert_int_equal(ring->rx.consumed + test_ring_is_in_line(ring),
+                         ring->tx.produced);
+        assert_int_equal(ring->rx.num_records, ring->tx.num_records);
     }
     test_ring_destroy(ring);
 }
@@ -508,7 +537,7 @@ test_full_and_closed(test_ring_t *ring, uint32_t line, uint32_t max_lines)
     }
     assert_int_equal(xshm_ring_rx_peek(&ring->rx, &record), XSHM_RING_RECORD);
     assert_int_equal(record.type, XSHM_RECORD_CLOSE);
-    xshm_ring_rx_release(&ring->rx, 1);
+    xshm_ring_rx_release_any(&ring->rx, record.size);
     assert_int_equal(xshm_ring_rx_peek(&ring->rx, &record), XSHM_RING_EMPTY);
 }
 
@@ -548,7 +577,7 @@ static void test_empty_gives_back(void **state)
 
     test_ring_start(ring, 0, XSHM_ABI_LAP_FIRST, 0);
     assert_false(test_ring_receive(ring));
-    assert_true(test_ring_send(ring, 0));
+    assert_true(test_ring_send(ring, TEST_LINE));
     assert_true(test_ring_receive(ring));
     assert_int_equal(ring->rx_ret->consumed, 0);
     assert_false(test_ring_receive(ring));
@@ -565,7 +594,7 @@ static void test_batch(void **state)
 
     test_ring_start(ring, 0, XSHM_ABI_LAP_FIRST, 0);
     for (i = 0; i < batch; ++i) {
-        assert_true(test_ring_send(ring, 1));
+        assert_true(test_ring_send(ring, TEST_LINE));
     }
     for (i = 0; i < batch; ++i) {
         assert_int_equal(ring->rx_ret->consumed, 0);
@@ -590,9 +619,20 @@ static void test_stop(void **state)
     test_ring_destroy(ring);
 }
 
+/* A record that must be there, of this size */
+static void test_ring_take(test_ring_t *ring, uint32_t size)
+{
+    xshm_abi_record_t record;
+
+    assert_int_equal(xshm_ring_rx_peek(&ring->rx, &record), XSHM_RING_RECORD);
+    assert_int_equal(record.size, size);
+    xshm_ring_rx_release_any(&ring->rx, record.size);
+}
+
 static void test_none_has_no_room(void **state)
 {
-    assert_null(xshm_ring_tx_reserve_line(&xshm_ring_tx_none));
+    assert_null(
+            xshm_ring_tx_reserve_line(&xshm_ring_tx_none, XSHM_ABI_LINE_SIZE));
     assert_null(xshm_ring_tx_reserve(&xshm_ring_tx_none, 1));
     assert_null(xshm_ring_tx_reserve_slow(&xshm_ring_tx_none, 1));
     assert_false(xshm_ring_tx_can_reserve(&xshm_ring_tx_none, 1));
@@ -629,6 +669,99 @@ static void test_violation_type(void **state)
                 assert_int_equal(test_peek_at(ring, line, (uint8_t)type, 0),
                                  XSHM_RING_VIOLATION);
             }
+        }
+    }
+    test_ring_destroy(ring);
+}
+
+/* What the consumer makes of a record behind a short one, in the same line */
+static xshm_ring_peek_t
+test_peek_behind(test_ring_t *ring, uint32_t units, uint8_t type, uint32_t size)
+{
+    xshm_abi_record_t record = {{.size = 0, .type = XSHM_RECORD_AM}};
+    xshm_abi_record_t found;
+    uint32_t          unit;
+
+    test_ring_start(ring, 5, TEST_NEAR_LAP_MAX, TEST_NEAR_WRAP);
+    record.lap = ring->rx.lap;
+    for (unit = 0; unit < units; ++unit) {
+        memcpy(ring->tx.pos + (unit * XSHM_ABI_UNIT_SIZE), &record,
+               sizeof(record));
+        assert_int_equal(xshm_ring_rx_peek(&ring->rx, &found),
+                         XSHM_RING_RECORD);
+        xshm_ring_rx_release_any(&ring->rx, found.size);
+    }
+
+    record.size = size;
+    record.type = type;
+    memcpy(ring->tx.pos + (units * XSHM_ABI_UNIT_SIZE), &record,
+           sizeof(record));
+    return xshm_ring_rx_peek(&ring->rx, &found);
+}
+
+/* In the rest of a line there is only what fits there, and no record that leads
+ * elsewhere, or is longer */
+static void test_violation_unit(void **state)
+{
+    test_ring_t *ring = test_ring_create(TEST_MIN_SIZE);
+    uint32_t     units, size, type;
+
+    for (units = 1; units < XSHM_ABI_LINE_SIZE / XSHM_ABI_UNIT_SIZE; ++units) {
+        for (size = 0; size <= TEST_MIN_SIZE; ++size) {
+            assert_int_equal(
+                    test_peek_behind(ring, units, XSHM_RECORD_AM, size),
+                    ((size <= XSHM_ABI_UNIT_PAYLOAD) ||
+                     ((size <= XSHM_ABI_UNITS_PAYLOAD) && (units <= 2))) ?
+                            XSHM_RING_RECORD :
+                            XSHM_RING_VIOLATION);
+        }
+        for (type = XSHM_RECORD_PUT; type <= XSHM_RECORD_ATOMIC; ++type) {
+            assert_int_equal(test_peek_behind(ring, units, (uint8_t)type,
+                                              sizeof(xshm_abi_rma_t)),
+                             XSHM_RING_VIOLATION);
+        }
+        assert_int_equal(test_peek_behind(ring, units, XSHM_RECORD_WRAP, 0),
+                         XSHM_RING_VIOLATION);
+        assert_int_equal(test_peek_behind(ring, units, XSHM_RECORD_SKIP, 0),
+                         XSHM_RING_VIOLATION);
+        assert_int_equal(test_peek_behind(ring, units, XSHM_RECORD_CLOSE, 0),
+                         XSHM_RING_RECORD);
+    }
+    test_ring_destroy(ring);
+}
+
+/* Short records share a line: from each line, and for each number of them in
+ * one, the next one that begins a line is found there */
+static void test_share_line(void **state)
+{
+    const uint32_t most = XSHM_ABI_LINE_SIZE / XSHM_ABI_UNIT_SIZE;
+    test_ring_t   *ring = test_ring_create(TEST_MIN_SIZE);
+    uint32_t       line, count, i;
+
+    for (line = 0; line < ring->num_lines; ++line) {
+        for (count = 1; count <= most; ++count) {
+            test_ring_start(ring, line, TEST_NEAR_LAP_MAX, TEST_NEAR_WRAP);
+            for (i = 0; i < count; ++i) {
+                assert_non_null(xshm_ring_tx_reserve_line(&ring->tx,
+                                                          XSHM_ABI_UNIT_SIZE));
+                xshm_ring_tx_commit_line(&ring->tx,
+                                         (xshm_abi_record_t){
+                                                 {.type = XSHM_RECORD_AM}});
+            }
+            assert_int_equal(ring->tx.produced, TEST_NEAR_WRAP + 1);
+            for (i = 0; i < count; ++i) {
+                assert_false(xshm_ring_rx_is_empty(&ring->rx));
+                test_ring_take(ring, 0);
+            }
+            assert_true(xshm_ring_rx_is_empty(&ring->rx));
+            assert_int_equal(ring->rx.consumed,
+                             TEST_NEAR_WRAP + (count == most));
+
+            assert_true(test_ring_send(ring, TEST_LINE));
+            assert_false(xshm_ring_rx_is_empty(&ring->rx));
+            assert_true(test_ring_receive(ring));
+            assert_int_equal(ring->rx.consumed, ring->tx.produced);
+            assert_int_equal(ring->tx.produced, TEST_NEAR_WRAP + 2);
         }
     }
     test_ring_destroy(ring);
@@ -783,7 +916,7 @@ static void test_bad_count(test_ring_t *ring, uint32_t difference)
 
     test_ring_start(ring, 3, TEST_NEAR_LAP_MAX, TEST_NEAR_WRAP + 990);
     for (i = 0; i < 8; ++i) {
-        assert_true(test_ring_send(ring, 1));
+        assert_true(test_ring_send(ring, TEST_LINE));
     }
     for (i = 0; i < 4; ++i) {
         assert_true(test_ring_receive(ring));
@@ -798,7 +931,7 @@ static void test_bad_count(test_ring_t *ring, uint32_t difference)
 
     ring->rx_ret->consumed = ring->tx.consumed;
     assert_false(xshm_ring_tx_can_reserve(&ring->tx, 1));
-    assert_null(xshm_ring_tx_reserve_line(&ring->tx));
+    assert_null(xshm_ring_tx_reserve_line(&ring->tx, XSHM_ABI_LINE_SIZE));
     assert_null(xshm_ring_tx_reserve(&ring->tx, 2));
     assert_null(xshm_ring_tx_reserve_slow(&ring->tx, 1));
 }
@@ -850,7 +983,9 @@ int main(void)
             cmocka_unit_test(test_batch),
             cmocka_unit_test(test_stop),
             cmocka_unit_test(test_none_has_no_room),
+            cmocka_unit_test(test_share_line),
             cmocka_unit_test(test_violation_type),
+            cmocka_unit_test(test_violation_unit),
             cmocka_unit_test(test_violation_size),
             cmocka_unit_test(test_violation_wrap),
             cmocka_unit_test(test_violation_skip),

@@ -296,18 +296,17 @@ static UCS_F_NOINLINE ucs_status_t xshm_ep_am_short_other(xshm_ep_t  *ep,
 }
 
 /* Calls nobody but as its last step, so that no register has to be saved: each
- * store counts (xshm_ring_tx_advance) */
-ucs_status_t xshm_ep_am_short(uct_ep_h tl_ep, uint8_t id, uint64_t header,
-                              const void *payload, unsigned length)
+ * store counts (xshm_ring_tx_advance). @a record_length is a constant. */
+static UCS_F_ALWAYS_INLINE ucs_status_t xshm_ep_am_short_line(
+        xshm_ep_t *ep, uint8_t id, uint64_t header, const void *payload,
+        unsigned length, size_t record_length)
 {
-    xshm_ep_t       *ep   = ucs_derived_of(tl_ep, xshm_ep_t);
     xshm_ring_tx_t  *ring = ep->ring;
-    uint8_t         *dst  = xshm_ring_tx_reserve_line(ring);
+    uint8_t         *dst  = xshm_ring_tx_reserve_line(ring, record_length);
     size_t           size = sizeof(header) + length;
     xshm_ring_hook_t hook;
 
-    if (ucs_unlikely((dst == NULL) || (length > XSHM_EP_LINE_LENGTH) ||
-                     (id >= UCT_AM_ID_MAX))) {
+    if (ucs_unlikely((dst == NULL) || (id >= UCT_AM_ID_MAX))) {
         return xshm_ep_am_short_other(ep, id, header, payload, length);
     }
 
@@ -315,8 +314,27 @@ ucs_status_t xshm_ep_am_short(uct_ep_h tl_ep, uint8_t id, uint64_t header,
     xshm_ep_copy_line(dst + sizeof(header), payload, length);
     xshm_ep_trace(ep, id, dst, size, "SHORT");
     UCT_TL_EP_STAT_OP(&ep->super, AM, SHORT, size);
-    hook = xshm_ring_tx_advance(ring, 1, xshm_ep_record(id, size));
+    hook = xshm_ring_tx_advance(ring, record_length, xshm_ep_record(id, size));
     return ucs_likely(hook == NULL) ? UCS_OK : xshm_ep_call_hook(ring, hook);
+}
+
+ucs_status_t xshm_ep_am_short(uct_ep_h tl_ep, uint8_t id, uint64_t header,
+                              const void *payload, unsigned length)
+{
+    xshm_ep_t *ep = ucs_derived_of(tl_ep, xshm_ep_t);
+
+    if (length <= XSHM_ABI_UNIT_PAYLOAD - sizeof(header)) {
+        return xshm_ep_am_short_line(ep, id, header, payload, 0,
+                                     XSHM_ABI_UNIT_SIZE);
+    } else if (length <= XSHM_ABI_UNITS_PAYLOAD - sizeof(header)) {
+        return xshm_ep_am_short_line(ep, id, header, payload, length,
+                                     2 * XSHM_ABI_UNIT_SIZE);
+    } else if (length <= XSHM_EP_LINE_LENGTH) {
+        return xshm_ep_am_short_line(ep, id, header, payload, length,
+                                     XSHM_ABI_LINE_SIZE);
+    }
+
+    return xshm_ep_am_short_slow(ep, id, header, payload, length);
 }
 
 ucs_status_t xshm_ep_am_short_iov(uct_ep_h tl_ep, uint8_t id,

@@ -425,7 +425,7 @@ static int xshm_iface_handle_turn(xshm_iface_t *iface, xshm_rx_t *rx)
     uint64_t     pair;
 
     memcpy(&pair, xshm_ring_rx_payload(&rx->ring), sizeof(pair));
-    xshm_ring_rx_release(&rx->ring, xshm_ring_lines(sizeof(pair)));
+    xshm_ring_rx_release_any(&rx->ring, sizeof(pair));
     ++rx->num_turns;
     kh_foreach_value(&iface->peers, peer, {
         if (xshm_pair_is_named(peer->tx, pair)) {
@@ -478,6 +478,15 @@ xshm_iface_deliver_long(xshm_iface_t *iface, xshm_rx_t *rx,
     return 1;
 }
 
+/* Copy a short message, and be done with it in the ring. @a length is a constant:
+ * so nothing has to wait for the message's size. */
+static UCS_F_ALWAYS_INLINE void
+xshm_iface_take_short(xshm_rx_t *rx, uint8_t *line, size_t length)
+{
+    memcpy(line, rx->ring.pos, length);
+    xshm_ring_rx_release_short(&rx->ring, length);
+}
+
 /* A line is always copied: the handler may read it more than once */
 static UCS_F_ALWAYS_INLINE void
 xshm_iface_deliver_line(xshm_iface_t *iface, xshm_rx_t *rx,
@@ -485,10 +494,17 @@ xshm_iface_deliver_line(xshm_iface_t *iface, xshm_rx_t *rx,
 {
     uint8_t line[XSHM_ABI_LINE_SIZE] UCS_V_ALIGNED(XSHM_ABI_LINE_SIZE);
 
-    memcpy(line, rx->ring.pos, sizeof(line));
+    if (record->size <= XSHM_ABI_UNIT_PAYLOAD) {
+        xshm_iface_take_short(rx, line, XSHM_ABI_UNIT_SIZE);
+    } else if (record->size <= XSHM_ABI_UNITS_PAYLOAD) {
+        xshm_iface_take_short(rx, line, 2 * XSHM_ABI_UNIT_SIZE);
+    } else {
+        memcpy(line, rx->ring.pos, sizeof(line));
+        xshm_ring_rx_release(&rx->ring, 1);
+    }
+
+    /* Its place is free from here on */
     rx->bytes += record->size;
-    /* The line's place is free from here on */
-    xshm_ring_rx_release(&rx->ring, 1);
     uct_iface_invoke_am(&iface->super, record->id, line + XSHM_RING_HEADER_SIZE,
                         record->size, 0);
 }

@@ -25,9 +25,11 @@
  *  while it is cold, its position does not change. */
 typedef struct xshm_cold_rx {
     const uint8_t         *pos;
+    const uint8_t         *other; /**< The other place for a record */
     const xshm_abi_turn_t *turn;
-    uint32_t               lap;
-    uint32_t               turn_number;
+    uint16_t               lap;
+    uint16_t               other_lap;
+    uint16_t               turn_number;
     xshm_rx_t             *rx;
 } xshm_cold_rx_t;
 
@@ -99,12 +101,15 @@ void xshm_pollset_heat_rx(xshm_pollset_t *set, const xshm_rx_t *rx);
 static inline int xshm_cold_rx_has_record(const xshm_cold_rx_t *cold)
 {
     xshm_abi_turn_head_t head;
-    xshm_abi_record_t    record;
+    xshm_abi_record_t    record, other;
 
     record.word =
             __atomic_load_n((const uint64_t *)cold->pos, __ATOMIC_RELAXED);
+    other.word =
+            __atomic_load_n((const uint64_t *)cold->other, __ATOMIC_RELAXED);
     head.word = __atomic_load_n(&cold->turn->head.word, __ATOMIC_RELAXED);
-    return (record.lap == cold->lap) || (head.number == cold->turn_number);
+    return (record.lap == cold->lap) || (other.lap == cold->other_lap) ||
+           (head.number == cold->turn_number);
 }
 
 /**
@@ -124,6 +129,7 @@ static inline xshm_rx_t *xshm_pollset_next_cold(xshm_pollset_t *set)
 
     set->next_cold = next;
     __builtin_prefetch(set->cold[next].pos);
+    __builtin_prefetch(set->cold[next].other);
     __builtin_prefetch(set->cold[next].turn);
 
     if (xshm_ring_likely(!xshm_cold_rx_has_record(cold))) {

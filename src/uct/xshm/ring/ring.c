@@ -122,7 +122,8 @@ void xshm_ring_tx_mark_dirty(xshm_ring_tx_t *tx, uint32_t first, uint32_t count)
 
 static void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint32_t lines)
 {
-    uint8_t  *next  = tx->pos + ((size_t)lines * XSHM_ABI_LINE_SIZE);
+    uint8_t  *first = tx->pos - xshm_ring_line_offset(tx->pos);
+    uint8_t  *next  = first + ((size_t)lines * XSHM_ABI_LINE_SIZE);
     uint8_t  *line  = (next == tx->end) ? tx->base : next;
     uint32_t  index = xshm_ring_line_index(tx->base, line);
     uint64_t *word  = &tx->dirty[index / XSHM_RING_DIRTY_BITS];
@@ -206,8 +207,10 @@ static uint32_t xshm_ring_tx_needed(const xshm_ring_tx_t *tx, uint32_t lines)
 
 int xshm_ring_tx_can_reserve(xshm_ring_tx_t *tx, uint32_t lines)
 {
-    uint32_t needed = xshm_ring_tx_needed(tx, lines);
+    uint32_t needed;
 
+    xshm_ring_tx_begin_line(tx);
+    needed = xshm_ring_tx_needed(tx, lines);
     if ((needed > tx->room) && !tx->violation && (tx->ret != NULL)) {
         xshm_ring_tx_take_back(tx);
     }
@@ -223,7 +226,12 @@ static void xshm_ring_tx_wrap(xshm_ring_tx_t *tx, uint32_t waste)
     xshm_abi_record_t record = {{.type = XSHM_RECORD_WRAP}};
 
     ++tx->num_fillers;
-    xshm_ring_tx_commit(tx, waste, record);
+    if (waste > 1) {
+        xshm_ring_tx_mark_dirty(tx, xshm_ring_line_index(tx->base, tx->pos) + 1,
+                                waste - 1);
+    }
+
+    xshm_ring_tx_publish(tx, (size_t)waste * XSHM_ABI_LINE_SIZE, record);
 }
 
 static void xshm_ring_tx_skip(xshm_ring_tx_t *tx)
@@ -231,17 +239,18 @@ static void xshm_ring_tx_skip(xshm_ring_tx_t *tx)
     xshm_abi_record_t record = {{.type = XSHM_RECORD_SKIP}};
 
     ++tx->num_fillers;
-    xshm_ring_tx_commit_line(tx, record);
+    xshm_ring_tx_publish(tx, XSHM_ABI_LINE_SIZE, record);
 }
 
 void *xshm_ring_tx_reserve_slow(xshm_ring_tx_t *tx, uint32_t lines)
 {
-    uint32_t waste = xshm_ring_tx_waste(tx, lines);
+    uint32_t waste;
 
     if (!xshm_ring_tx_can_reserve(tx, lines)) {
         return NULL;
     }
 
+    waste = xshm_ring_tx_waste(tx, lines);
     if (waste > 0) {
         xshm_ring_tx_wrap(tx, waste);
     }
@@ -257,6 +266,7 @@ void xshm_ring_tx_close(xshm_ring_tx_t *tx)
 {
     xshm_abi_record_t record = {{.type = XSHM_RECORD_CLOSE}};
 
+    xshm_ring_tx_begin_line(tx);
     xshm_ring_tx_commit_line(tx, record);
     tx->room = 0;
 }
@@ -267,6 +277,7 @@ void xshm_ring_tx_announce_turn(xshm_ring_tx_t *tx, uint64_t pair)
             {.type = XSHM_RECORD_TURN, .size = sizeof(pair)}};
 
     ++tx->num_fillers;
+    xshm_ring_tx_begin_line(tx);
     memcpy(tx->pos + XSHM_RING_HEADER_SIZE, &pair, sizeof(pair));
     xshm_ring_tx_commit_line(tx, record);
     xshm_ring_tx_update_room(tx);
@@ -275,15 +286,16 @@ void xshm_ring_tx_announce_turn(xshm_ring_tx_t *tx, uint64_t pair)
 void xshm_ring_rx_init(xshm_ring_rx_t *rx, const void *ring, size_t size,
                        xshm_abi_return_t *ret)
 {
-    rx->base       = ring;
-    rx->pos        = rx->base;
-    rx->end        = rx->base + size;
-    rx->consumed   = 0;
-    rx->given_back = 0;
-    rx->lap        = XSHM_ABI_LAP_FIRST;
-    rx->batch      = xshm_ring_batch(size);
-    rx->ret        = ret;
-    rx->hook       = NULL;
+    rx->base        = ring;
+    rx->pos         = rx->base;
+    rx->end         = rx->base + size;
+    rx->consumed    = 0;
+    rx->given_back  = 0;
+    rx->num_records = 0;
+    rx->lap         = XSHM_ABI_LAP_FIRST;
+    rx->batch       = xshm_ring_batch(size);
+    rx->ret         = ret;
+    rx->hook        = NULL;
     xshm_turn_hide(rx);
     rx->turn_line = NULL;
 }
@@ -305,8 +317,9 @@ void xshm_ring_rx_stop(xshm_ring_rx_t *rx)
 static int
 xshm_ring_rx_fits(const xshm_ring_rx_t *rx, const xshm_abi_record_t *record)
 {
-    return record->size <=
-           ((size_t)(rx->end - rx->pos) - XSHM_RING_HEADER_SIZE);
+    return xshm_ring_rx_is_placed(rx, record->size) &&
+           (record->size <=
+            ((size_t)(rx->end - rx->pos) - XSHM_RING_HEADER_SIZE));
 }
 
 static xshm_ring_peek_t
@@ -315,7 +328,8 @@ xshm_ring_rx_follow_wrap(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
     /* At the start a WRAP is not accepted, nor behind a SKIP there, so this does
      * not repeat: who changes headers while they are read could else lead us
      * around the ring for ever */
-    if (xshm_ring_line_index(rx->base, rx->pos) < XSHM_ABI_FIRST_WRAP_LINE) {
+    if ((xshm_ring_line_index(rx->base, rx->pos) < XSHM_ABI_FIRST_WRAP_LINE) ||
+        (xshm_ring_line_offset(rx->pos) != 0)) {
         return XSHM_RING_VIOLATION;
     }
 

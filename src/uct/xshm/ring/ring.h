@@ -26,10 +26,16 @@
  * it publishes the present one. docs/performance.md has the figures of other
  * layouts.
  *
+ * Short records share a line, since what a message costs is the travel of its
+ * line: they take one or two units of it. Behind one, the consumer looks for the
+ * next one in the next unit, which the producer has cleared before, and at the
+ * start of the next line.
+ *
  * Ordering. Each ordered access has a label and names its partner:
  *
  *   PUBLISH   (producer) store-release of a record's header, after its payload
- *             and after the next header was cleared.
+ *             and after the next header was cleared, that in the same line
+ *             and that at the start of the next one.
  *   SEE       (consumer) load-acquire of a record's header; pairs with PUBLISH:
  *             the payload and the next header are read as they were published.
  *   GIVE_BACK (consumer) store-release of the count of consumed lines, after
@@ -43,9 +49,8 @@
  *             since GET orders them and PASS is a release.
  *
  * The turn line (xshm_abi_turn_t) is a place for one message besides the ring,
- * which both directions of a pair share. A message there says at which place of
- * its ring it comes, and the next record of that ring says that one comes before
- * it. So the consumer looks there only where its ring is empty, or says so.
+ * which both directions of a pair share. A message there says how many messages
+ * come before it, and the next record of that ring says that one comes before it. So the consumer looks there only where its ring is empty, or says so.
  *
  * Counters of lines run modulo 2^32, and only differences of them are used.
  *
@@ -120,7 +125,8 @@ typedef struct xshm_ring_tx {
     uint16_t         lap;  /**< Present lap */
     xshm_ring_hook_t hook; /**< After PUBLISH; any thread sets it */
     /* These two are side by side for the compiler to write both at once */
-    uint64_t                 num_records; /**< Published, also by wrapping */
+    uint64_t                 num_records; /**< Published, with fillers and what
+                                               went by the turn line */
     uint64_t                 num_bytes;   /**< Of their payload */
     uint8_t                 *base;        /**< Start of the ring */
     uint64_t                *dirty;     /**< Bit for each line: it holds payload
@@ -137,26 +143,33 @@ typedef struct xshm_ring_tx {
 
 /** Consumer's side, in private memory */
 typedef struct xshm_ring_rx {
-    const uint8_t         *pos;         /**< Record to look at next */
-    const uint8_t         *end;         /**< End of the ring */
-    uint32_t               consumed;    /**< Lines consumed since the start */
-    uint32_t               given_back;  /**< What the producer was told */
-    uint32_t               batch;       /**< Lines to give back at once */
-    uint16_t               lap;         /**< Lap of the record to look at */
-    uint16_t               turn_number; /**< Of the message to look for there */
-    const xshm_abi_turn_t *turn;        /**< Where to look besides the ring */
-    xshm_turn_t           *turn_line;   /**< Of the pair, if any */
-    const uint8_t         *base;        /**< Start of the ring */
-    xshm_abi_return_t     *ret;         /**< The producer reads here */
+    const uint8_t *pos;      /**< Record to look at next */
+    const uint8_t *end;      /**< End of the ring */
+    uint32_t       consumed; /**< Lines consumed since the start */
+    uint32_t num_records;    /**< The same of records, and of what came by the
+ turn line, modulo 2^32 */
+    uint32_t given_back;     /**< What the producer was told */
+    uint32_t batch;          /**< Lines to give back at once */
+    uint16_t lap;            /**< Lap of the record to look at */
+    uint16_t turn_number;    /**< Of the message to look for there */
+    const xshm_abi_turn_t *turn;      /**< Where to look besides the ring */
+    xshm_turn_t           *turn_line; /**< Of the pair, if any */
+    const uint8_t         *base;      /**< Start of the ring */
+    xshm_abi_return_t     *ret;       /**< The producer reads here */
     xshm_ring_hook_t       hook; /**< After GIVE_BACK; any thread sets it */
 } xshm_ring_rx_t;
 
 
-/** Lines that a record with @a size bytes of payload takes */
+/** Lines that so many bytes take */
+static inline uint32_t xshm_ring_length_lines(size_t length)
+{
+    return (uint32_t)((length + XSHM_ABI_LINE_SIZE - 1) / XSHM_ABI_LINE_SIZE);
+}
+
+/** Lines that a record with @a size bytes of payload takes, or begins */
 static inline uint32_t xshm_ring_lines(size_t size)
 {
-    return (uint32_t)((size + XSHM_RING_HEADER_SIZE + XSHM_ABI_LINE_SIZE - 1) /
-                      XSHM_ABI_LINE_SIZE);
+    return xshm_ring_length_lines(size + XSHM_RING_HEADER_SIZE);
 }
 
 /**
@@ -272,12 +285,56 @@ xshm_ring_is_page_start(const uint8_t *base, const uint8_t *pos)
     return ((size_t)(pos - base) % XSHM_ABI_PAGE_SIZE) == 0;
 }
 
+/** Place in its line, bytes. Rings are aligned to lines. */
+static inline size_t xshm_ring_line_offset(const uint8_t *pos)
+{
+    return (uintptr_t)pos % XSHM_ABI_LINE_SIZE;
+}
+
+/** Distance to the start of the next line, bytes */
+static inline size_t xshm_ring_line_rest(const uint8_t *pos)
+{
+    return XSHM_ABI_LINE_SIZE - xshm_ring_line_offset(pos);
+}
+
+/** Does a record with so many bytes of payload share its line? */
+static inline int xshm_ring_is_short(size_t size)
+{
+    return size <= XSHM_ABI_UNITS_PAYLOAD;
+}
+
+/** Length of a short record, bytes */
+static inline size_t xshm_ring_short_length(size_t size)
+{
+    return (size <= XSHM_ABI_UNIT_PAYLOAD) ? XSHM_ABI_UNIT_SIZE :
+                                             (2 * XSHM_ABI_UNIT_SIZE);
+}
+
 /** May a record of @a lines lines not begin at @a pos? */
 static inline int
 xshm_ring_is_bad_start(const uint8_t *base, const uint8_t *pos, uint32_t lines)
 {
     return (lines >= XSHM_RING_LONG_LINES) &&
            xshm_ring_is_page_start(base, pos);
+}
+
+/** Let the producer go on at @a pos, which may be the end of the ring */
+static inline void xshm_ring_tx_move(xshm_ring_tx_t *tx, uint8_t *pos)
+{
+    if (xshm_ring_unlikely(pos == tx->end)) {
+        pos     = tx->base;
+        tx->lap = xshm_ring_next_lap(tx->lap);
+    }
+
+    tx->pos = pos;
+}
+
+/** Begin a line, if short records have left one that is not full */
+static inline void xshm_ring_tx_begin_line(xshm_ring_tx_t *tx)
+{
+    if (xshm_ring_line_offset(tx->pos) != 0) {
+        xshm_ring_tx_move(tx, tx->pos + xshm_ring_line_rest(tx->pos));
+    }
 }
 
 /**
@@ -290,6 +347,7 @@ xshm_ring_is_bad_start(const uint8_t *base, const uint8_t *pos, uint32_t lines)
  */
 static inline void *xshm_ring_tx_reserve(xshm_ring_tx_t *tx, uint32_t lines)
 {
+    xshm_ring_tx_begin_line(tx);
     if (xshm_ring_unlikely((lines > tx->room) ||
                            (lines > xshm_ring_line_index(tx->pos, tx->end)) ||
                            xshm_ring_is_bad_start(tx->base, tx->pos, lines))) {
@@ -299,13 +357,26 @@ static inline void *xshm_ring_tx_reserve(xshm_ring_tx_t *tx, uint32_t lines)
     return tx->pos + XSHM_RING_HEADER_SIZE;
 }
 
-/** As @ref xshm_ring_tx_reserve for a record of one line, which always fits
- *  in front of the end: if it can be published by @ref xshm_ring_tx_advance */
-static inline void *xshm_ring_tx_reserve_line(xshm_ring_tx_t *tx)
+/**
+ * As @ref xshm_ring_tx_reserve for a record of at most one line, if it can be
+ * published by @ref xshm_ring_tx_advance.
+ *
+ * @param [in] length  Of the record, with its header, bytes: of a short one, or
+ *                     a line.
+ */
+static inline void *xshm_ring_tx_reserve_line(xshm_ring_tx_t *tx, size_t length)
 {
-    return xshm_ring_likely((tx->room > 0) && (tx->gate == 0)) ?
-                   tx->pos + XSHM_RING_HEADER_SIZE :
-                   NULL;
+    if (xshm_ring_unlikely((tx->room == 0) || (tx->gate != 0))) {
+        return NULL;
+    }
+
+    /* One unit always fits */
+    if ((length > XSHM_ABI_UNIT_SIZE) &&
+        (length > xshm_ring_line_rest(tx->pos))) {
+        xshm_ring_tx_begin_line(tx);
+    }
+
+    return tx->pos + XSHM_RING_HEADER_SIZE;
 }
 
 /** Let a line come here, to be written: the consumer, who has read it, has a copy
@@ -330,33 +401,39 @@ void xshm_ring_tx_prefetch_record(const xshm_ring_tx_t *tx, uint32_t lines);
  * caller calls the hook.
  *
  * Few stores, since on some processors only as many of them can be under way as
- * the store buffer holds, and each record's first one waits for its line to come
+ * the store buffer holds, and the first one to each line waits for it to come
  * from the consumer's processor (docs/performance.md, "Stores of a message").
+ *
+ * @param [in] length  Of the record, with its header, bytes: of a short one, or
+ *                     whole lines.
  *
  * @return The hook to be called now, or NULL.
  */
 static inline xshm_ring_hook_t xshm_ring_tx_advance(xshm_ring_tx_t   *tx,
-                                                    uint32_t          lines,
+                                                    size_t            length,
                                                     xshm_abi_record_t record)
 {
-    uint8_t *pos  = tx->pos;
-    uint8_t *next = pos + ((size_t)lines * XSHM_ABI_LINE_SIZE);
+    uint8_t *pos   = tx->pos;
+    uint8_t *next  = pos + length;
+    uint32_t lines = xshm_ring_length_lines(length);
 
     tx->num_bytes += record.size;
     tx->num_records += 1;
     record.lap = tx->lap;
-    if (xshm_ring_unlikely(next == tx->end)) {
-        next    = tx->base;
-        tx->lap = xshm_ring_next_lap(tx->lap);
+    if (xshm_ring_line_offset(next) != 0) {
+        /* No record yet. Ordered by PUBLISH, which follows. */
+        __atomic_store_n((uint64_t *)next, 0, __ATOMIC_RELAXED);
     }
 
     /* PUBLISH: pairs with SEE */
     __atomic_store_n((uint64_t *)pos, record.word, __ATOMIC_RELEASE);
 
-    tx->pos = next;
-    tx->produced += lines;
-    tx->room -= lines;
-    xshm_ring_tx_prefetch(next);
+    xshm_ring_tx_move(tx, next);
+    if (xshm_ring_line_offset(pos) == 0) {
+        tx->produced += lines;
+        tx->room -= lines;
+        xshm_ring_tx_prefetch(pos + ((size_t)lines * XSHM_ABI_LINE_SIZE));
+    }
 
     /* IS_HOOKED: after PUBLISH in the program's order, for ALL_THREADS */
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
@@ -364,16 +441,17 @@ static inline xshm_ring_hook_t xshm_ring_tx_advance(xshm_ring_tx_t   *tx,
 }
 
 /** Publish a record whose lines but the first are marked dirty */
-static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
+static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, size_t length,
                                         xshm_abi_record_t record)
 {
+    uint32_t         lines = xshm_ring_length_lines(length);
     xshm_ring_hook_t hook;
 
     if (xshm_ring_unlikely(tx->gate != 0)) {
         record = xshm_ring_tx_prepare(tx, lines, record);
     }
 
-    hook = xshm_ring_tx_advance(tx, lines, record);
+    hook = xshm_ring_tx_advance(tx, length, record);
     if (lines > 1) {
         xshm_ring_tx_prefetch_record(tx, lines);
     }
@@ -383,11 +461,16 @@ static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, uint32_t lines,
     }
 }
 
-/** Publish the record of one line whose room was reserved */
+/** Publish the record of one line whose room was reserved. A short one leaves the
+ *  rest of its line to others. */
 static inline void
 xshm_ring_tx_commit_line(xshm_ring_tx_t *tx, xshm_abi_record_t record)
 {
-    xshm_ring_tx_publish(tx, 1, record);
+    xshm_ring_tx_publish(tx,
+                         xshm_ring_is_short(record.size) ?
+                                 xshm_ring_short_length(record.size) :
+                                 XSHM_ABI_LINE_SIZE,
+                         record);
 }
 
 /**
@@ -399,12 +482,14 @@ xshm_ring_tx_commit_line(xshm_ring_tx_t *tx, xshm_abi_record_t record)
 static inline void xshm_ring_tx_commit(xshm_ring_tx_t *tx, uint32_t lines,
                                        xshm_abi_record_t record)
 {
-    if (lines > 1) {
-        xshm_ring_tx_mark_dirty(tx, xshm_ring_line_index(tx->base, tx->pos) + 1,
-                                lines - 1);
+    if (lines == 1) {
+        xshm_ring_tx_commit_line(tx, record);
+        return;
     }
 
-    xshm_ring_tx_publish(tx, lines, record);
+    xshm_ring_tx_mark_dirty(tx, xshm_ring_line_index(tx->base, tx->pos) + 1,
+                            lines - 1);
+    xshm_ring_tx_publish(tx, (size_t)lines * XSHM_ABI_LINE_SIZE, record);
 }
 
 /** Tell the producer of all lines that were consumed */
@@ -436,7 +521,7 @@ xshm_ring_rx_has_turn(const xshm_ring_rx_t *rx, xshm_abi_turn_head_t *head)
     /* GET: pairs with PASS */
     head->word = __atomic_load_n(&rx->turn->head.word, __ATOMIC_ACQUIRE);
     return (head->number == rx->turn_number) &&
-           (head->position == rx->consumed);
+           (head->sequence == rx->num_records);
 }
 
 /** The same, as a result of @ref xshm_ring_rx_peek */
@@ -456,6 +541,89 @@ xshm_ring_rx_peek_turn(const xshm_ring_rx_t *rx, xshm_abi_record_t *record)
                                                   XSHM_RING_VIOLATION;
 }
 
+/** Let the consumer go on at @a pos, which may be the end of the ring, behind
+ *  @a lines lines more */
+static inline void
+xshm_ring_rx_move(xshm_ring_rx_t *rx, const uint8_t *pos, uint32_t lines)
+{
+    if (xshm_ring_unlikely(pos == rx->end)) {
+        pos     = rx->base;
+        rx->lap = xshm_ring_next_lap(rx->lap);
+    }
+
+    rx->pos = pos;
+    rx->consumed += lines;
+    if (xshm_ring_unlikely((rx->consumed - rx->given_back) >= rx->batch)) {
+        xshm_ring_rx_give_back(rx);
+    }
+}
+
+/**
+ * The other place where the next record may begin, behind a short one.
+ *
+ * @param [out] lap_p  The lap that it is of there.
+ *
+ * @return The start of the next line. At the start of a line: that place itself.
+ */
+static inline const uint8_t *
+xshm_ring_rx_other_place(const xshm_ring_rx_t *rx, uint16_t *lap_p)
+{
+    const uint8_t *pos = rx->pos;
+
+    *lap_p = rx->lap;
+    if (xshm_ring_line_offset(pos) != 0) {
+        pos += xshm_ring_line_rest(pos);
+        if (pos == rx->end) {
+            *lap_p = xshm_ring_next_lap(rx->lap);
+            pos    = rx->base;
+        }
+    }
+
+    return pos;
+}
+
+/**
+ * There was no record at its place: is there one at the other place?
+ *
+ * @param [out] record  If so: its header, unchecked.
+ */
+static inline int
+xshm_ring_rx_find_other(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
+{
+    const uint8_t    *pos;
+    xshm_abi_record_t other;
+    uint16_t          lap;
+
+    pos = xshm_ring_rx_other_place(rx, &lap);
+    if (pos == rx->pos) {
+        return 0;
+    }
+
+    /* SEE: pairs with PUBLISH */
+    other.word = __atomic_load_n((const uint64_t *)pos, __ATOMIC_ACQUIRE);
+    if (other.lap != lap) {
+        return 0;
+    }
+
+    /* SEE: what was published before that is there by now */
+    record->word = __atomic_load_n((const uint64_t *)rx->pos, __ATOMIC_ACQUIRE);
+    if (record->lap != rx->lap) {
+        *record = other;
+        xshm_ring_rx_move(rx, rx->pos + xshm_ring_line_rest(rx->pos), 1);
+    }
+
+    return 1;
+}
+
+/** May a record of one line with such a payload stand where the consumer looks? */
+static inline int
+xshm_ring_rx_is_placed(const xshm_ring_rx_t *rx, uint32_t size)
+{
+    return (xshm_ring_line_offset(rx->pos) == 0) ||
+           (xshm_ring_is_short(size) &&
+            (xshm_ring_short_length(size) <= xshm_ring_line_rest(rx->pos)));
+}
+
 /**
  * Look at the next record, and leave it there.
  *
@@ -470,7 +638,7 @@ xshm_ring_rx_peek(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
 {
     /* SEE: pairs with PUBLISH */
     record->word = __atomic_load_n((const uint64_t *)rx->pos, __ATOMIC_ACQUIRE);
-    if (record->lap != rx->lap) {
+    if ((record->lap != rx->lap) && !xshm_ring_rx_find_other(rx, record)) {
         if (xshm_ring_unlikely(rx->consumed != rx->given_back)) {
             xshm_ring_rx_give_back(rx);
         }
@@ -478,7 +646,8 @@ xshm_ring_rx_peek(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
     }
 
     if (xshm_ring_likely((record->type == XSHM_RECORD_AM) &&
-                         (record->size <= XSHM_RING_LINE_PAYLOAD))) {
+                         (record->size <= XSHM_RING_LINE_PAYLOAD) &&
+                         xshm_ring_rx_is_placed(rx, record->size))) {
         return XSHM_RING_RECORD;
     }
 
@@ -488,23 +657,56 @@ xshm_ring_rx_peek(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
 /**
  * Be done with the record that was looked at; its payload is not read again.
  *
- * @param [in] lines  Its length: xshm_ring_lines(record.size). For a record of
- *                    one line give the constant: else the processor cannot
- *                    look for the next record before it has seen this one's
- *                    size (docs/performance.md: 4 times the message rate).
+ * @param [in] lines  Its length: xshm_ring_lines(record.size). Not of a short
+ *                    one. For a record of one line give the constant: else the
+ *                    processor cannot look for the next record before it has
+ *                    seen this one's size (docs/performance.md: 4 times the
+ *                    message rate).
  */
 static inline void xshm_ring_rx_release(xshm_ring_rx_t *rx, uint32_t lines)
 {
-    rx->pos += (size_t)lines * XSHM_ABI_LINE_SIZE;
-    if (xshm_ring_unlikely(rx->pos == rx->end)) {
-        rx->pos = rx->base;
-        rx->lap = xshm_ring_next_lap(rx->lap);
-    }
+    ++rx->num_records;
+    xshm_ring_rx_move(rx, rx->pos + ((size_t)lines * XSHM_ABI_LINE_SIZE),
+                      lines);
+}
 
-    rx->consumed += lines;
-    if (xshm_ring_unlikely((rx->consumed - rx->given_back) >= rx->batch)) {
-        xshm_ring_rx_give_back(rx);
+/** The same of a short record.
+ *
+ *  @param [in] length  xshm_ring_short_length(record.size), as a constant, too. */
+static inline void xshm_ring_rx_release_short(xshm_ring_rx_t *rx, size_t length)
+{
+    const uint8_t *next = rx->pos + length;
+
+    ++rx->num_records;
+    if (xshm_ring_line_offset(next) != 0) {
+        rx->pos = next;
+    } else {
+        xshm_ring_rx_move(rx, next, 1);
     }
+}
+
+/** The same of any record, where time does not matter */
+static inline void xshm_ring_rx_release_any(xshm_ring_rx_t *rx, uint32_t size)
+{
+    if (xshm_ring_is_short(size)) {
+        xshm_ring_rx_release_short(rx, xshm_ring_short_length(size));
+    } else {
+        xshm_ring_rx_release(rx, xshm_ring_lines(size));
+    }
+}
+
+/** Is there a record, at one place or the other? Only whether: peek reads it. */
+static inline int xshm_ring_rx_has_record(const xshm_ring_rx_t *rx)
+{
+    xshm_abi_record_t record, other;
+    const uint8_t    *pos;
+    uint16_t          lap;
+
+    pos = xshm_ring_rx_other_place(rx, &lap);
+    /* SEE: pairs with PUBLISH */
+    record.word = __atomic_load_n((const uint64_t *)rx->pos, __ATOMIC_ACQUIRE);
+    other.word  = __atomic_load_n((const uint64_t *)pos, __ATOMIC_ACQUIRE);
+    return (record.lap == rx->lap) || (other.lap == lap);
 }
 
 /**
@@ -514,11 +716,8 @@ static inline void xshm_ring_rx_release(xshm_ring_rx_t *rx, uint32_t lines)
 static inline int xshm_ring_rx_is_empty(xshm_ring_rx_t *rx)
 {
     xshm_abi_turn_head_t head;
-    xshm_abi_record_t    record;
 
-    /* SEE: only whether; the next peek reads it */
-    record.word = __atomic_load_n((const uint64_t *)rx->pos, __ATOMIC_ACQUIRE);
-    if ((record.lap == rx->lap) || xshm_ring_rx_has_turn(rx, &head)) {
+    if (xshm_ring_rx_has_record(rx) || xshm_ring_rx_has_turn(rx, &head)) {
         return 0;
     }
 

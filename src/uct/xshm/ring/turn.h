@@ -139,7 +139,7 @@ static inline xshm_ring_hook_t
 xshm_turn_pass(xshm_ring_tx_t *tx, uint8_t id, size_t size)
 {
     xshm_turn_t         *turn = tx->turn_line;
-    xshm_abi_turn_head_t head = {{.position = tx->produced,
+    xshm_abi_turn_head_t head = {{.sequence = (uint32_t)tx->num_records,
                                   .size     = (uint8_t)size,
                                   .id       = id,
                                   .number   = ++turn->number}};
@@ -170,6 +170,7 @@ static inline void xshm_turn_take(xshm_ring_rx_t *rx, uint8_t *payload)
 
     memcpy(payload, rx->turn->payload, XSHM_ABI_TURN_PAYLOAD);
     turn->number = rx->turn_number;
+    ++rx->num_records;
     xshm_turn_hide(rx);
     xshm_turn_grab(turn);
 }
