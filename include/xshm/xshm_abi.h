@@ -2,7 +2,7 @@
  * Copyright (c) 2026, the xshm authors. All rights reserved.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * The layout of the memory that two peers share, version 1.
+ * The layout of the memory that two peers share, version 2.
  *
  * This header is the contract between two processes that need not be built
  * from the same source, nor trust each other. It includes nothing but the C
@@ -42,7 +42,7 @@
 
 
 /** Version of this layout. Peers with different versions do not connect. */
-#define XSHM_ABI_VERSION 1u
+#define XSHM_ABI_VERSION 2u
 
 /** First word of the data pages: the letters "xshm" */
 #define XSHM_ABI_MAGIC 0x6d687378u

@@ -321,8 +321,8 @@ static void test_expect_version(size_t length)
     assert_int_equal(answer.reason, XSHM_REASON_VERSION);
     assert_int_equal(answer.version, XSHM_ABI_VERSION);
     assert_true(xshm_raw_is_closed(local.fd));
-    assert_int_equal(xshm_test_log_count("uses version 2 of the shared layout, "
-                                         "and this process version 1"),
+    assert_int_equal(xshm_test_log_count("uses version 3 of the shared layout, "
+                                         "and this process version 2"),
                      1);
     test_close(&local);
 }
@@ -393,9 +393,9 @@ static void test_refused_for_version(void **state)
     xshm_raw_send(fd, &msg, sizeof(msg), NULL, 0);
     xshm_test_side_wait(&local.side, local.side.num_tx_gone == 1);
     xshm_tx_log_failure(tx);
-    assert_int_not_equal(xshm_test_log_count("uses version 2 of the shared "
+    assert_int_not_equal(xshm_test_log_count("uses version 3 of the shared "
                                              "layout, and this process version "
-                                             "1"),
+                                             "2"),
                          0);
     assert_true(xshm_raw_is_closed(fd));
     xshm_tx_close(tx);

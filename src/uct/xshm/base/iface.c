@@ -390,6 +390,12 @@ static int xshm_iface_deliver_copy(xshm_iface_t *iface, xshm_rx_t *rx,
     return is_delivered;
 }
 
+static UCS_F_NOINLINE void xshm_iface_end_rx(xshm_iface_t *iface, xshm_rx_t *rx)
+{
+    rx->is_ended = 1;
+    xshm_iface_schedule(iface, XSHM_IFACE_WORK_ENDED);
+}
+
 /* A peer that broke the rules is not read any more */
 static UCS_F_NOINLINE void xshm_iface_violation(xshm_iface_t            *iface,
                                                 xshm_rx_t               *rx,
@@ -402,12 +408,7 @@ static UCS_F_NOINLINE void xshm_iface_violation(xshm_iface_t            *iface,
             (size_t)(rx->ring.pos - rx->ring.base));
     ++iface->num_violations;
     xshm_ring_rx_stop(&rx->ring);
-}
-
-static UCS_F_NOINLINE void xshm_iface_end_rx(xshm_iface_t *iface, xshm_rx_t *rx)
-{
-    rx->is_ended = 1;
-    xshm_iface_schedule(iface, XSHM_IFACE_WORK_ENDED);
+    xshm_iface_end_rx(iface, rx);
 }
 
 static int xshm_iface_is_rma(const xshm_abi_record_t *record)
@@ -417,23 +418,26 @@ static int xshm_iface_is_rma(const xshm_abi_record_t *record)
            (record->type == XSHM_RECORD_ATOMIC);
 }
 
-/* The turn line that a peer offers */
-static int xshm_iface_handle_turn(xshm_iface_t *iface, xshm_rx_t *rx)
+/* The turn line that a peer offers. @return Zero: it had done so before. */
+static int xshm_iface_join(xshm_iface_t *iface, xshm_rx_t *rx)
 {
     xshm_tx_t   *tx = NULL;
     xshm_peer_t *peer;
     uint64_t     pair;
 
     memcpy(&pair, xshm_ring_rx_payload(&rx->ring), sizeof(pair));
-    xshm_ring_rx_release_any(&rx->ring, sizeof(pair));
-    ++rx->num_turns;
     kh_foreach_value(&iface->peers, peer, {
-        if (xshm_pair_is_named(peer->tx, pair)) {
+        if (xshm_pair_is_named(peer->tx, rx, pair)) {
             tx = peer->tx;
         }
     });
 
-    return xshm_pair_join(rx, tx);
+    if (!xshm_pair_join(rx, tx)) {
+        return 0;
+    }
+
+    xshm_ring_rx_release_any(&rx->ring, sizeof(pair));
+    return 1;
 }
 
 /* Anything but a short message. @return Zero: nothing more to read here. */
@@ -446,16 +450,9 @@ xshm_iface_deliver_long(xshm_iface_t *iface, xshm_rx_t *rx,
         return 0;
     }
 
-    if ((record->size > rx->max_payload) ||
-        ((record->type == XSHM_RECORD_TURN) &&
-         !xshm_iface_handle_turn(iface, rx))) {
+    if (record->size > rx->max_payload) {
         xshm_iface_violation(iface, rx, record);
-        xshm_iface_end_rx(iface, rx);
         return 0;
-    }
-
-    if (record->type == XSHM_RECORD_TURN) {
-        return 1;
     }
 
     rx->bytes += record->size;
@@ -521,17 +518,34 @@ xshm_iface_deliver_turn(xshm_iface_t *iface, xshm_rx_t *rx,
     uct_iface_invoke_am(&iface->super, record->id, payload, record->size, 0);
 }
 
-static UCS_F_NOINLINE int
+/* What follows from a record that is no message, or no short one */
+typedef enum {
+    XSHM_IFACE_POLL_STOP,    /* Nothing more to read here */
+    XSHM_IFACE_POLL_MESSAGE, /* It was a message, or an operation */
+    XSHM_IFACE_POLL_OTHER    /* It was none: not counted */
+} xshm_iface_poll_t;
+
+static UCS_F_NOINLINE xshm_iface_poll_t
 xshm_iface_poll_special(xshm_iface_t *iface, xshm_rx_t *rx,
                         xshm_ring_peek_t peek, const xshm_abi_record_t *record)
 {
     if ((peek == XSHM_RING_VIOLATION) || (record->id >= UCT_AM_ID_MAX)) {
         xshm_iface_violation(iface, rx, record);
-        xshm_iface_end_rx(iface, rx);
-        return 0;
+        return XSHM_IFACE_POLL_STOP;
     }
 
-    return xshm_iface_deliver_long(iface, rx, record);
+    if (record->type == XSHM_RECORD_TURN) {
+        if (xshm_iface_join(iface, rx)) {
+            return XSHM_IFACE_POLL_OTHER;
+        }
+
+        xshm_iface_violation(iface, rx, record);
+        return XSHM_IFACE_POLL_STOP;
+    }
+
+    return xshm_iface_deliver_long(iface, rx, record) ?
+                   XSHM_IFACE_POLL_MESSAGE :
+                   XSHM_IFACE_POLL_STOP;
 }
 
 /* Receive what a channel has, up to a bound. @return Messages. */
@@ -541,6 +555,7 @@ xshm_iface_poll(xshm_iface_t *iface, xshm_rx_t *rx, unsigned max_poll)
     unsigned          count = 0;
     xshm_abi_record_t record;
     xshm_ring_peek_t  peek;
+    xshm_iface_poll_t result;
 
     do {
         peek = xshm_ring_rx_peek(&rx->ring, &record);
@@ -555,8 +570,12 @@ xshm_iface_poll(xshm_iface_t *iface, xshm_rx_t *rx, unsigned max_poll)
             xshm_iface_deliver_line(iface, rx, &record);
         } else if ((peek == XSHM_RING_TURN) && (record.id < UCT_AM_ID_MAX)) {
             xshm_iface_deliver_turn(iface, rx, &record);
-        } else if (!xshm_iface_poll_special(iface, rx, peek, &record)) {
-            break;
+        } else {
+            result = xshm_iface_poll_special(iface, rx, peek, &record);
+            if (result == XSHM_IFACE_POLL_STOP) {
+                break;
+            }
+            count -= (result == XSHM_IFACE_POLL_OTHER);
         }
     } while (++count < max_poll);
 
@@ -612,8 +631,8 @@ static void xshm_iface_pair_rx(xshm_iface_t *iface, xshm_rx_t *rx)
     xshm_peer_t *peer;
 
     kh_foreach_value(&iface->peers, peer, {
-        if (xshm_pair_is_claimed(peer->tx, rx)) {
-            xshm_pair_offer(peer->tx, rx);
+        if (xshm_pair_offer(peer->tx, rx)) {
+            return;
         }
     });
 }
@@ -627,7 +646,9 @@ static void xshm_iface_pair_tx(xshm_iface_t *iface, xshm_tx_t *tx)
         rx = xshm_pollset_get(&iface->pollset, i);
         if (xshm_pair_is_claimed(tx, rx)) {
             xshm_pollset_heat_rx(&iface->pollset, rx);
-            xshm_pair_offer(tx, rx);
+            if (xshm_pair_offer(tx, rx)) {
+                return;
+            }
         }
     }
 }
@@ -657,12 +678,12 @@ xshm_iface_handle_tx_event(xshm_iface_t *iface, xshm_tx_t *tx, unsigned flags)
         return;
     }
 
+    xshm_tx_handle_event(tx, flags);
     if (flags & XSHM_EVENT_ACCEPTED) {
-        xshm_tx_handle_event(tx, flags);
         xshm_iface_pair_tx(iface, tx);
     }
 
-    xshm_peer_handle_event(peer, flags);
+    xshm_peer_handle_state(peer);
 }
 
 static unsigned xshm_iface_handle_events(xshm_iface_t *iface)

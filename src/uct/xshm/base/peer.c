@@ -248,10 +248,8 @@ void xshm_peer_fail(xshm_peer_t *peer)
     }
 }
 
-void xshm_peer_handle_event(xshm_peer_t *peer, unsigned flags)
+void xshm_peer_handle_state(xshm_peer_t *peer)
 {
-    xshm_tx_handle_event(peer->tx, flags);
-
     if (peer->tx->state == XSHM_TX_FAILED) {
         xshm_peer_fail(peer);
     } else if (peer->tx->state == XSHM_TX_ACCEPTED) {

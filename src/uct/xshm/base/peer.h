@@ -64,8 +64,8 @@ void xshm_peer_complete_flushes(xshm_peer_t *peer);
 void xshm_peer_finish_flushes(xshm_peer_t *peer, const struct xshm_ep *ep,
                               ucs_status_t status);
 
-/** News from the service */
-void xshm_peer_handle_event(xshm_peer_t *peer, unsigned flags);
+/** Its channel may be in another state: let those who wait for that know */
+void xshm_peer_handle_state(xshm_peer_t *peer);
 
 /** Fail all endpoints to this peer; their users are told in progress */
 void xshm_peer_fail(xshm_peer_t *peer);

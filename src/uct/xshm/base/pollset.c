@@ -166,6 +166,7 @@ static void xshm_pollset_make_cold(xshm_pollset_t *set, unsigned hot_index)
     cold->lap         = rx->ring.lap;
     cold->turn        = rx->ring.turn;
     cold->turn_number = rx->ring.turn_number;
+    cold->num_records = rx->ring.num_records;
     cold->other       = xshm_ring_rx_other_place(&rx->ring, &cold->other_lap);
     xshm_pollset_remove_hot(set, hot_index);
 }

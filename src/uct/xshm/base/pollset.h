@@ -30,6 +30,7 @@ typedef struct xshm_cold_rx {
     uint16_t               lap;
     uint16_t               other_lap;
     uint16_t               turn_number;
+    uint32_t               num_records;
     xshm_rx_t             *rx;
 } xshm_cold_rx_t;
 
@@ -109,7 +110,8 @@ static inline int xshm_cold_rx_has_record(const xshm_cold_rx_t *cold)
             __atomic_load_n((const uint64_t *)cold->other, __ATOMIC_RELAXED);
     head.word = __atomic_load_n(&cold->turn->head.word, __ATOMIC_RELAXED);
     return (record.lap == cold->lap) || (other.lap == cold->other_lap) ||
-           (head.number == cold->turn_number);
+           ((head.number == cold->turn_number) &&
+            (head.sequence == cold->num_records));
 }
 
 /**

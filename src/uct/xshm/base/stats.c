@@ -61,7 +61,7 @@ xshm_stats_add(xshm_counters_t *sum, const xshm_counters_t *counters)
 static void xshm_stats_get_rx(const xshm_rx_t *rx, xshm_counters_t *counters)
 {
     memset(counters, 0, sizeof(*counters));
-    counters->received       = rx->received - rx->num_turns;
+    counters->received       = rx->received;
     counters->received_bytes = rx->bytes;
     counters->notified       = rx->sleeper.num_notified;
 }

@@ -8,10 +8,17 @@
 #include <ucs/sys/compiler.h>
 
 
+/* Only the domain is known for sure, so only within it a peer may be taken for
+ * another one */
+static int xshm_pair_is_same_domain(const xshm_tx_t *tx, const xshm_rx_t *rx)
+{
+    return tx->mailbox->platform->ops->domain(tx->dev_addr) == rx->domain;
+}
+
 int xshm_pair_is_claimed(const xshm_tx_t *tx, const xshm_rx_t *rx)
 {
     return (tx->target.process == rx->process) &&
-           (tx->target.iface == rx->iface);
+           (tx->target.iface == rx->iface) && xshm_pair_is_same_domain(tx, rx);
 }
 
 /* Which of the two has the line: both sides must say the same, so it goes by their
@@ -25,19 +32,19 @@ static int xshm_pair_is_owner(const xshm_tx_t *tx)
                    (own->iface < tx->target.iface);
 }
 
-/* The turn belongs to a channel's end: to which one can be told by its place */
+/* The sending channel of ours whose line it is */
 static xshm_tx_t *xshm_pair_owner(xshm_turn_t *turn)
 {
     return ucs_container_of(turn, xshm_tx_t, turn);
 }
 
-/* Let go of a line that a sending channel of ours has */
+/* Let go of the line of a sending channel of ours, if it has one */
 static void xshm_pair_release(xshm_rx_t *rx)
 {
     xshm_turn_t *turn = rx->ring.turn_line;
     int          is_closed;
 
-    if ((turn == NULL) || (turn == &rx->turn)) {
+    if (turn == NULL) {
         return;
     }
 
@@ -48,13 +55,30 @@ static void xshm_pair_release(xshm_rx_t *rx)
     }
 }
 
-void xshm_pair_offer(xshm_tx_t *tx, xshm_rx_t *rx)
+/* Is there no line, or only that of a channel that was closed, in which nobody may
+ * write any more? */
+static int xshm_pair_is_free(const xshm_rx_t *rx)
+{
+    const xshm_turn_t *turn = rx->ring.turn_line;
+
+    return (turn == NULL) || ((turn != &rx->turn) && (turn->tx == NULL) &&
+                              !xshm_turn_is_shown(&rx->ring));
+}
+
+/* Who broke the rules gets nothing more */
+static int xshm_pair_may_offer(const xshm_tx_t *tx)
+{
+    return (tx->state == XSHM_TX_ACCEPTED) && !tx->ring.violation &&
+           (tx->ring.turn_line == NULL) && xshm_pair_is_owner(tx);
+}
+
+int xshm_pair_offer(xshm_tx_t *tx, xshm_rx_t *rx)
 {
     xshm_abi_return_t *ret;
 
-    if ((tx->state != XSHM_TX_ACCEPTED) || (tx->ring.turn_line != NULL) ||
-        !xshm_pair_is_owner(tx) || xshm_turn_is_shown(&rx->ring)) {
-        return;
+    if (!xshm_pair_may_offer(tx) || !xshm_pair_is_claimed(tx, rx) ||
+        !xshm_pair_is_free(rx)) {
+        return 0;
     }
 
     xshm_pair_release(rx);
@@ -62,11 +86,13 @@ void xshm_pair_offer(xshm_tx_t *tx, xshm_rx_t *rx)
     xshm_turn_init(&tx->turn, &ret->turn, &tx->ring, &rx->ring);
     xshm_ring_tx_announce_turn(&tx->ring, rx->pair);
     xshm_turn_grab(&tx->turn);
+    return 1;
 }
 
-int xshm_pair_is_named(const xshm_tx_t *tx, uint64_t pair)
+int xshm_pair_is_named(const xshm_tx_t *tx, const xshm_rx_t *rx, uint64_t pair)
 {
-    return (tx->pair == pair) &&
+    return (tx->pair == pair) && xshm_pair_is_same_domain(tx, rx) &&
+           !xshm_pair_is_owner(tx) &&
            ((tx->state == XSHM_TX_ASKING) || (tx->state == XSHM_TX_ACCEPTED));
 }
 
@@ -89,7 +115,8 @@ int xshm_pair_join(xshm_rx_t *rx, xshm_tx_t *tx)
     return 1;
 }
 
-/* As long as the peer may write, somebody has to read it */
+/* As long as the peer may write, somebody has to read it, but not of a peer that
+ * broke the rules */
 int xshm_pair_leave_tx(xshm_tx_t *tx)
 {
     xshm_turn_t *turn = tx->ring.turn_line;
@@ -99,12 +126,16 @@ int xshm_pair_leave_tx(xshm_tx_t *tx)
     }
 
     xshm_turn_leave_tx(turn);
-    if ((turn == &tx->turn) && (turn->rx != NULL) &&
-        !xshm_turn_is_shown(turn->rx)) {
+    if (turn != &tx->turn) {
+        return 0;
+    }
+
+    if ((turn->rx != NULL) &&
+        (!xshm_turn_is_shown(turn->rx) || tx->ring.violation)) {
         xshm_turn_leave_rx(turn);
     }
 
-    return (turn == &tx->turn) && (turn->rx != NULL);
+    return turn->rx != NULL;
 }
 
 void xshm_pair_leave_rx(xshm_rx_t *rx)

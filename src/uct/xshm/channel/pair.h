@@ -16,13 +16,15 @@
  * channel was accepted and it has the other one: by a TURN record, which names
  * the other channel. The other side joins.
  *
- * Who a receiving channel comes from is only claimed. It is proven by the TURN
- * record: the name of a channel is random, and is in memory that only its two
- * sides have. Who offers needs no proof, since the line is in memory that only
- * the peer has to which its messages go.
+ * Who a receiving channel comes from is only claimed, but for its domain. It is
+ * proven to who joins by the TURN record: the name of a channel is random, and is
+ * in memory that only its two sides have. Who offers needs no proof, since the
+ * line is in memory that only the peer has to which its messages go. It tells the
+ * name to that peer, so it offers only to the domain that the other channel comes
+ * from: a name is no secret within a domain.
  *
- * A pair whose channels end one by one, and are opened again, shares a line again
- * when nobody may write into the old one any more.
+ * A pair of which one channel ends, and is opened again while the other one goes
+ * on, has no turn line, or has none until the other one is opened again, too.
  *
  * Threads: the interface's thread.
  */
@@ -30,13 +32,13 @@
 /** Does @a rx claim to come from where @a tx leads to? */
 int xshm_pair_is_claimed(const xshm_tx_t *tx, const xshm_rx_t *rx);
 
-/** Offer the turn line, if it is for this side to do so, and all is ready.
- *
- *  @param [in] rx  Claims to come from where @a tx leads to. */
-void xshm_pair_offer(xshm_tx_t *tx, xshm_rx_t *rx);
+/** Offer the turn line, if it is for this side to do so, the two are a pair, and
+ *  all is ready. @return Was it offered? */
+int xshm_pair_offer(xshm_tx_t *tx, xshm_rx_t *rx);
 
-/** Is this the channel that a TURN record names, and is it open? */
-int xshm_pair_is_named(const xshm_tx_t *tx, uint64_t pair);
+/** Is this the channel that a TURN record in @a rx names, is it open, and is it
+ *  for the other side to offer? */
+int xshm_pair_is_named(const xshm_tx_t *tx, const xshm_rx_t *rx, uint64_t pair);
 
 /** The sender of @a rx has offered its turn line.
  *

@@ -135,7 +135,8 @@ static void xshm_rx_set_live(volatile xshm_abi_return_t *ret)
 
 /* Takes over the reference to the mailbox, but not on failure */
 static ucs_status_t xshm_rx_create(xshm_mailbox_t *mailbox, xshm_conn_t *conn,
-                                   size_t data_size, xshm_rx_t **rx_p)
+                                   const xshm_request_t *request,
+                                   xshm_rx_t           **rx_p)
 {
     ucs_status_t status;
     xshm_rx_t   *rx;
@@ -148,7 +149,8 @@ static ucs_status_t xshm_rx_create(xshm_mailbox_t *mailbox, xshm_conn_t *conn,
 
     rx->mailbox = mailbox;
     rx->conn    = conn;
-    status      = xshm_rx_map(rx, data_size);
+    rx->domain  = request->domain;
+    status      = xshm_rx_map(rx, request->data_size);
     if (status != UCS_OK) {
         free(rx);
         return status;
@@ -186,7 +188,7 @@ void xshm_rx_handle_request(xshm_conn_t *conn, const xshm_request_t *request)
         return;
     }
 
-    status = xshm_rx_create(mailbox, conn, request->data_size, &rx);
+    status = xshm_rx_create(mailbox, conn, request, &rx);
     if (status != UCS_OK) {
         ops->refuse(conn, (status == UCS_ERR_INVALID_PARAM) ?
                                   XSHM_REASON_INVALID :

@@ -29,11 +29,12 @@ typedef struct xshm_rx {
     int             is_ended;    /**< For the interface: to be removed */
     uint64_t        received;    /**< Messages */
     uint64_t        bytes;       /**< Of their payload */
+    int             domain;      /**< The sender's, known for sure, or
+                                      XSHM_DOMAIN_SAME */
     uint64_t        process;     /**< Who the sender says that it is ... */
     uint32_t        iface;       /**< ... and its interface */
     uint64_t        pair;        /**< Random name of this channel */
     xshm_turn_t     turn;        /**< If this channel has the turn line */
-    uint64_t        num_turns;   /**< TURN records among the messages */
     uint32_t        num_ops;     /**< Operations on memory, also refused ones */
     uint32_t        num_refused; /**< Those that were refused */
     uint64_t        seen;        /**< For the interface: messages at the last

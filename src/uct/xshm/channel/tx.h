@@ -18,7 +18,8 @@
  *
  * Threads: the interface's thread, but for what is marked as the service's.
  * When it is closed, it belongs to the service, which frees it as soon as the
- * peer has taken everything, or is gone.
+ * peer has taken everything, or is gone. But its turn line may be read on
+ * (xshm_tx_unbind): until then, that and `turn` are the interface's.
  */
 
 typedef enum {
@@ -54,7 +55,8 @@ typedef struct xshm_tx {
         int           is_asking; /**< Counted in the mailbox */
         xshm_work_t   unbind;
         int           is_bound;  /**< A receiving channel looks at the turn line
-                                      in its memory */
+                                      in its memory. Set by the interface when
+                                      it closes the channel. */
         int           is_closed; /**< Given up by the interface */
     } service;                   /**< The service thread's */
 } xshm_tx_t;

@@ -276,7 +276,9 @@ void xshm_ring_tx_announce_turn(xshm_ring_tx_t *tx, uint64_t pair)
     xshm_abi_record_t record = {
             {.type = XSHM_RECORD_TURN, .size = sizeof(pair)}};
 
+    /* What it is counted for are messages */
     ++tx->num_fillers;
+    tx->num_bytes -= sizeof(pair);
     xshm_ring_tx_begin_line(tx);
     memcpy(tx->pos + XSHM_RING_HEADER_SIZE, &pair, sizeof(pair));
     xshm_ring_tx_commit_line(tx, record);

@@ -44,9 +44,9 @@
  *             lines are written again only after the consumer has read them.
  *   PASS      (producer) store-release of the turn line's head, after its
  *             payload and after all records that come before it.
- *   GET       (consumer) load-acquire of that head; pairs with PASS. What the
- *             consumer then writes there as a producer comes after its reads,
- *             since GET orders them and PASS is a release.
+ *   GET       (consumer) load-acquire of that head; pairs with PASS. That the
+ *             consumer reads the payload before it writes there itself needs no
+ *             order: it is the same place.
  *
  * The turn line (xshm_abi_turn_t) is a place for one message besides the ring,
  * which both directions of a pair share. A message there says how many messages

@@ -666,7 +666,16 @@ static void xshm_xen_mem_doubt_list(const ucs_list_link_t   *list,
 
 void xshm_xen_mem_doubt(xshm_xen_t *xen, const xshm_xen_domain_t *domain)
 {
+    xshm_xen_mem_t *mem;
+
     pthread_mutex_lock(&xen->lock);
+    /* Some may be without a connection, since somebody still reads the peer's last
+     * messages in it. It is cleaned when it is freed. */
+    ucs_list_for_each(mem, &xen->lingering, list) {
+        if (mem->domid == domain->domid) {
+            xshm_xen_mem_doubt_one(mem, domain);
+        }
+    }
     xshm_xen_mem_doubt_list(&xen->quarantine, domain);
     xshm_xen_mem_doubt_list(&xen->pool, domain);
     pthread_mutex_unlock(&xen->lock);
