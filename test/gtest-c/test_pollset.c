@@ -229,6 +229,163 @@ static void test_received(void **state)
     test_cleanup(&channels);
 }
 
+/* A channel with the turn line of its pair, and the ring by which this side sends */
+typedef struct test_line {
+    xshm_abi_turn_t line;
+    xshm_ring_tx_t  tx;
+    xshm_turn_t     turn;
+} test_line_t;
+
+static void
+test_share_line(test_channels_t *channels, unsigned index, test_line_t *line)
+{
+    memset(line, 0, sizeof(*line));
+    xshm_turn_init(&line->turn, &line->line, &line->tx,
+                   &channels->rx[index].ring);
+}
+
+/* What the other side writes there */
+static void test_set_head(test_channels_t *channels, unsigned index,
+                          test_line_t *line, uint16_t number)
+{
+    line->line.head.sequence = channels->rx[index].ring.num_records;
+    line->line.head.number   = number;
+}
+
+static xshm_rx_t *test_find_cold(test_channels_t *channels)
+{
+    xshm_rx_t *found = NULL;
+    unsigned   turns;
+
+    for (turns = channels->set.num_cold; (turns > 0) && (found == NULL);
+         --turns) {
+        found = xshm_pollset_next_cold(&channels->set);
+    }
+    return found;
+}
+
+static void test_message_in_the_turn_line_makes_hot(void **state)
+{
+    test_channels_t channels;
+    test_line_t     line;
+
+    test_init(&channels);
+    test_share_line(&channels, 3, &line);
+    line.turn.number = UINT16_MAX;
+    xshm_turn_show(&line.turn);
+    line.line.head.number = UINT16_MAX;
+    test_add_all(&channels);
+    xshm_pollset_cool(&channels.set);
+    assert_null(test_find_cold(&channels));
+
+    /* It is the one after the last one: 0 */
+    test_set_head(&channels, 3, &line, 0);
+    assert_ptr_equal(test_find_cold(&channels), &channels.rx[3]);
+    assert_null(test_find_cold(&channels));
+    assert_int_equal(channels.set.num_hot, 1);
+    test_check(&channels);
+    test_cleanup(&channels);
+}
+
+static void test_heat_all_looks_at_turn_lines(void **state)
+{
+    test_channels_t channels;
+    test_line_t     lines[2];
+    unsigned        i;
+
+    test_init(&channels);
+    for (i = 0; i < 2; ++i) {
+        test_share_line(&channels, i, &lines[i]);
+        xshm_turn_show(&lines[i].turn);
+    }
+    test_add_all(&channels);
+    xshm_pollset_cool(&channels.set);
+    test_set_head(&channels, 1, &lines[1], 1);
+    xshm_pollset_heat_all(&channels.set);
+    assert_int_equal(channels.set.num_hot, 1);
+    assert_ptr_equal(channels.set.hot[0], &channels.rx[1]);
+    test_check(&channels);
+    test_cleanup(&channels);
+}
+
+/* In our turn nothing is looked for there, also while it is withheld */
+static void test_our_turn_makes_not_hot(void **state)
+{
+    test_channels_t channels;
+    test_line_t     line;
+    unsigned        number;
+
+    test_init(&channels);
+    test_share_line(&channels, 3, &line);
+    xshm_turn_grab(&line.turn);
+    test_add_all(&channels);
+    xshm_pollset_cool(&channels.set);
+    for (number = 0; number < 8; ++number) {
+        test_set_head(&channels, 3, &line, (uint16_t)number);
+        assert_null(test_find_cold(&channels));
+    }
+    test_cleanup(&channels);
+}
+
+/* Else where to look for the answer changes while the channel is cold */
+static void test_turn_is_withheld_while_cold(void **state)
+{
+    test_channels_t channels;
+    test_line_t     line;
+
+    test_init(&channels);
+    test_share_line(&channels, 3, &line);
+    xshm_turn_grab(&line.turn);
+    test_add_all(&channels);
+    ++channels.rx[3].received;
+    xshm_pollset_cool(&channels.set);
+    assert_true(xshm_turn_is_ours(&line.tx));
+    xshm_pollset_cool(&channels.set);
+    assert_false(xshm_turn_is_ours(&line.tx));
+
+    test_set_message(&channels, 3, 1);
+    assert_ptr_equal(test_find_cold(&channels), &channels.rx[3]);
+    assert_true(xshm_turn_is_ours(&line.tx));
+    test_check(&channels);
+    test_cleanup(&channels);
+}
+
+/* If the turn is the other side's, it is so afterwards */
+static void test_heating_gives_no_turn(void **state)
+{
+    test_channels_t channels;
+    test_line_t     line;
+
+    test_init(&channels);
+    test_share_line(&channels, 3, &line);
+    xshm_turn_show(&line.turn);
+    test_add_all(&channels);
+    xshm_pollset_cool(&channels.set);
+    xshm_pollset_heat_rx(&channels.set, &channels.rx[3]);
+    assert_false(xshm_turn_is_ours(&line.tx));
+    assert_true(xshm_turn_is_shown(&channels.rx[3].ring));
+    test_cleanup(&channels);
+}
+
+static void test_heat_rx(void **state)
+{
+    test_channels_t channels;
+    unsigned        i;
+
+    test_init(&channels);
+    test_add_all(&channels);
+    xshm_pollset_cool(&channels.set);
+    for (i = 0; i < TEST_NUM_CHANNELS; i += 5) {
+        xshm_pollset_heat_rx(&channels.set, &channels.rx[i]);
+        assert_ptr_equal(channels.set.hot[i / 5], &channels.rx[i]);
+        /* Of one that is hot already nothing changes */
+        xshm_pollset_heat_rx(&channels.set, &channels.rx[i]);
+        assert_int_equal(channels.set.num_hot, (i / 5) + 1);
+        test_check(&channels);
+    }
+    test_cleanup(&channels);
+}
+
 static void test_random_step(test_channels_t *channels)
 {
     unsigned index =
@@ -289,6 +446,12 @@ int main(void)
             cmocka_unit_test(test_each_gets_its_turn),
             cmocka_unit_test(test_find),
             cmocka_unit_test(test_received),
+            cmocka_unit_test(test_heat_rx),
+            cmocka_unit_test(test_message_in_the_turn_line_makes_hot),
+            cmocka_unit_test(test_heat_all_looks_at_turn_lines),
+            cmocka_unit_test(test_our_turn_makes_not_hot),
+            cmocka_unit_test(test_turn_is_withheld_while_cold),
+            cmocka_unit_test(test_heating_gives_no_turn),
             cmocka_unit_test(test_random)};
 
     return cmocka_run_group_tests_name("pollset", tests, NULL, NULL);

@@ -30,7 +30,7 @@ void xshm_test_side_open(xshm_test_side_t *side)
                     UCS_OK);
 }
 
-void xshm_test_side_close(xshm_test_side_t *side)
+void xshm_test_side_leave(xshm_test_side_t *side)
 {
     unsigned i;
 
@@ -44,6 +44,11 @@ void xshm_test_side_close(xshm_test_side_t *side)
     }
 
     xshm_mailbox_put(side->mailbox);
+}
+
+void xshm_test_side_close(xshm_test_side_t *side)
+{
+    xshm_test_side_leave(side);
     xshm_service_stop();
 }
 
@@ -138,6 +143,35 @@ int xshm_test_rx_receive(xshm_rx_t *rx, uint32_t size, uint64_t seed)
     xshm_test_check(
             xshm_test_is_filled(xshm_ring_rx_payload(&rx->ring), size, seed));
     xshm_ring_rx_release_any(&rx->ring, size);
+    ++rx->received;
+    return 1;
+}
+
+void xshm_test_tx_pass(xshm_tx_t *tx, uint32_t size, uint64_t seed)
+{
+    xshm_ring_hook_t hook;
+
+    xshm_test_check(xshm_turn_is_ours(&tx->ring));
+    xshm_test_fill(xshm_turn_payload(&tx->ring), size, seed);
+    hook = xshm_turn_pass(&tx->ring, TEST_AM_ID, size);
+    if (hook != NULL) {
+        hook(&tx->ring);
+    }
+}
+
+int xshm_test_rx_take(xshm_rx_t *rx, uint32_t size, uint64_t seed)
+{
+    uint8_t           payload[XSHM_ABI_TURN_PAYLOAD];
+    xshm_abi_record_t record;
+
+    if (xshm_ring_rx_peek(&rx->ring, &record) != XSHM_RING_TURN) {
+        return 0;
+    }
+
+    xshm_test_check(record.id == TEST_AM_ID);
+    xshm_test_check(record.size == size);
+    xshm_turn_take(&rx->ring, payload);
+    xshm_test_check(xshm_test_is_filled(payload, size, seed));
     ++rx->received;
     return 1;
 }

@@ -33,6 +33,9 @@ void xshm_test_side_open(xshm_test_side_t *side);
 /** Release what was received, close the mailbox and stop the service */
 void xshm_test_side_close(xshm_test_side_t *side);
 
+/** The same, but the service runs on: for another side in this process */
+void xshm_test_side_leave(xshm_test_side_t *side);
+
 /** Take all events. @return Their number. */
 unsigned xshm_test_side_progress(xshm_test_side_t *side);
 
@@ -52,6 +55,13 @@ void xshm_test_tx_send(xshm_tx_t *tx, uint32_t size, uint64_t seed);
 
 /** Receive one message if there is one, and check it. @return Was there one? */
 int xshm_test_rx_receive(xshm_rx_t *rx, uint32_t size, uint64_t seed);
+
+/** Send one message by the turn line; it must be ours */
+void xshm_test_tx_pass(xshm_tx_t *tx, uint32_t size, uint64_t seed);
+
+/** Receive the message that comes next, if that is in the turn line, and check it.
+ *  @return Was there one? */
+int xshm_test_rx_take(xshm_rx_t *rx, uint32_t size, uint64_t seed);
 
 /** Take the sender's last record if it is there */
 int xshm_test_rx_is_closed(xshm_rx_t *rx);
