@@ -24,10 +24,10 @@
 
 
 /* What UCP compares transports by. Measured by contrib/bench on the machine of
- * docs/performance.md: the time of a call, one hop of a cache line, and two
+ * docs/performance.md: the time of a call, a short message one way, and two
  * copies at once through a ring. */
 #define XSHM_IFACE_OVERHEAD  10e-9
-#define XSHM_IFACE_LATENCY   75e-9
+#define XSHM_IFACE_LATENCY   40e-9
 #define XSHM_IFACE_BANDWIDTH (9000.0 * UCS_MBYTE)
 
 /* News of channels that are taken in one call of progress */

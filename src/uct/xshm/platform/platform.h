@@ -257,7 +257,8 @@ struct xshm_platform_ops {
 
     /**
      * Allocate zeroed memory of a channel, for the peer at @a dev_addr alone:
-     * data pages read-only for it, a return page writable.
+     * data pages read-only for it, a return page writable. Both are writable
+     * here, the return page for the turn line.
      */
     ucs_status_t (*mem_alloc)(xshm_platform_t *platform, const void *dev_addr,
                               size_t data_size, xshm_mem_t **mem_p);

@@ -91,7 +91,7 @@ typedef enum {
 
 
 /**
- * Called after each PUBLISH, or each GIVE_BACK, while the other side wants to be
+ * Called after each PUBLISH, PASS or GIVE_BACK, while the other side wants to be
  * woken (sleep.h). There is none as long as nobody asked for it: then all that
  * it costs is one test of a private word.
  */
@@ -123,7 +123,7 @@ typedef struct xshm_ring_tx {
         uint64_t gate; /**< Zero: a record of one line needs nothing else */
     };
     uint16_t         lap;  /**< Present lap */
-    xshm_ring_hook_t hook; /**< After PUBLISH; any thread sets it */
+    xshm_ring_hook_t hook; /**< After PUBLISH and PASS; any thread sets it */
     /* These two are side by side for the compiler to write both at once */
     uint64_t                 num_records; /**< Published, with fillers and what
                                                went by the turn line */

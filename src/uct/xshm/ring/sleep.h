@@ -12,8 +12,8 @@
  * Sleeping and waking up, on either end of a ring: the consumer sleeps until
  * there is a record, the producer until there is room. Of each ring, one side
  * is here the *sleeper* and the other the *waker*; "news" is what the waker
- * stores and the sleeper waits for: a record's header, or the count of consumed
- * lines.
+ * stores and the sleeper waits for: a record's header or the turn line's head, or
+ * the count of consumed lines.
  *
  * Each side writes its own line (xshm_abi_wake_t) only. `sleeps` is odd while
  * its owner sleeps. The waker keeps the last odd value that it has served, and
@@ -22,7 +22,7 @@
  *
  * The sleeper:                          The waker:
  *
- *     drain old notifications               PUBLISH or GIVE_BACK: the news
+ *     drain old notifications               PUBLISH, PASS, GIVE_BACK: the news
  *     SLEEP       sleeps becomes odd        IS_HOOKED   no: done
  *     BEFORE_LOOK full fence                AFTER_NEWS  full fence
  *     ACKED       load-acquire: am I        IS_ASLEEP   load of sleeps:
