@@ -187,9 +187,8 @@ static void test_send_by_ring(test_pair_t *pair, unsigned from)
 /* A message goes by the line, there and back, and nothing by the rings */
 static void test_take_turns(test_pair_t *pair, unsigned count)
 {
-    uint32_t produced[2] = {pair->tx[0]->ring.produced,
-                            pair->tx[1]->ring.produced};
-    unsigned i;
+    const uint8_t *place[2] = {pair->tx[0]->ring.pos, pair->tx[1]->ring.pos};
+    unsigned       i;
 
     for (i = 0; i < count; ++i) {
         test_pass(pair, 0);
@@ -197,8 +196,8 @@ static void test_take_turns(test_pair_t *pair, unsigned count)
         test_pass(pair, 1);
         test_take(pair, 0);
     }
-    assert_int_equal(pair->tx[0]->ring.produced, produced[0]);
-    assert_int_equal(pair->tx[1]->ring.produced, produced[1]);
+    assert_ptr_equal(pair->tx[0]->ring.pos, place[0]);
+    assert_ptr_equal(pair->tx[1]->ring.pos, place[1]);
 }
 
 /* The turn is at side 0 before */
@@ -255,7 +254,7 @@ static void test_line_is_offered_once(void **state)
     test_meet(pair);
     test_offer(pair, 0);
     test_offer(pair, 1);
-    assert_int_equal(pair->tx[0]->ring.produced, 1);
+    assert_int_equal(pair->tx[0]->ring.num_fillers, 1);
     assert_int_equal(pair->tx[1]->ring.produced, 0);
     test_take_turns(pair, 1);
     test_end(pair);

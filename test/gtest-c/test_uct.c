@@ -2,7 +2,8 @@
  * Copyright (c) 2026, the xshm authors. All rights reserved.
  * SPDX-License-Identifier: BSD-3-Clause
  *
- * What callbacks may do, through UCT's public interface.
+ * What callbacks may do, through UCT's public interface; and the turn line between
+ * two interfaces.
  */
 
 /* First, since it chooses what the C library's headers declare */
@@ -10,10 +11,13 @@
 
 #include "test_util.h"
 
+/* To see which way messages went */
+#include <uct/xshm/base/ep.h>
 #include <uct/xshm/platform/complain.h>
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <poll.h>
 
 
 #define TEST_AM_ID         3
@@ -105,7 +109,7 @@ static void test_progress(void)
 /* Numbers and contents of messages follow from each other */
 static ucs_status_t test_try(unsigned side, unsigned number, size_t length)
 {
-    uint8_t data[8192];
+    uint8_t data[8192] = {0};
 
     utest_fill(data, length, number);
     return utest_try_send(&test_pair.iface[side], test_pair.ep[side],
@@ -321,6 +325,284 @@ static void test_other_versions(void **state)
     test_close();
 }
 
+static xshm_iface_t *test_iface(unsigned side)
+{
+    return (xshm_iface_t *)test_pair.iface[side].iface;
+}
+
+static xshm_tx_t *test_tx(unsigned side)
+{
+    return ((xshm_ep_t *)test_pair.ep[side])->peer->tx;
+}
+
+/* What goes by the ring moves that; what goes by the turn line does not */
+static const uint8_t *test_place(unsigned side)
+{
+    return test_tx(side)->ring.pos;
+}
+
+/* Both keep the number of the message in them */
+static ucs_status_t
+test_count_callback(void *arg, void *data, size_t length, unsigned flags)
+{
+    unsigned side = (unsigned)(uintptr_t)arg;
+    uint64_t number;
+
+    memcpy(&number, data, sizeof(number));
+    assert_int_equal(number, test_pair.received[side]);
+    assert_true(utest_is_filled((char *)data + sizeof(number),
+                                length - sizeof(number), number));
+    ++test_pair.received[side];
+    return UCS_OK;
+}
+
+/* One short message, and until it is there */
+static void test_send_one(unsigned from)
+{
+    unsigned number = test_pair.received[!from];
+
+    assert_int_equal(test_try(from, number, number % (TEST_SHORT_MAX + 1)),
+                     UCS_OK);
+    test_wait_for(test_pair.received[!from] == number + 1);
+}
+
+static int test_has_line(unsigned side)
+{
+    return test_tx(side)->ring.turn_line != NULL;
+}
+
+/* Both interfaces share a line: the first message each way opens a channel */
+static void test_open_with_line(void)
+{
+    test_open(test_count_callback);
+    test_send_one(0);
+    test_send_one(1);
+    test_wait_for(test_has_line(0) && test_has_line(1));
+}
+
+/* Whose turn it is, or 2 */
+static unsigned test_whose_turn(void)
+{
+    unsigned side;
+
+    for (side = 0; side < 2; ++side) {
+        if (xshm_turn_is_ours(&test_tx(side)->ring)) {
+            break;
+        }
+    }
+    return side;
+}
+
+/* A question and its answer, over and over: nothing of it by the rings */
+static void test_answers_go_by_the_turn_line(void **state)
+{
+    const uint8_t *place[2];
+    unsigned       side, i;
+
+    test_open_with_line();
+    side     = test_whose_turn();
+    place[0] = test_place(0);
+    place[1] = test_place(1);
+    for (i = 0; i < TEST_NUM_SENDS; ++i) {
+        assert_int_equal(test_whose_turn(), side);
+        test_send_one(side);
+        side = !side;
+    }
+    assert_ptr_equal(test_place(0), place[0]);
+    assert_ptr_equal(test_place(1), place[1]);
+    test_close();
+}
+
+/* What is sent while it is not our turn, or is too long, or not short: it goes by
+ * the ring, and comes in its order */
+static void test_streams_go_by_the_ring(void **state)
+{
+    static const size_t lengths[] = {0, TEST_SHORT_MAX, TEST_SHORT_MAX + 1,
+                                     3000};
+    const uint8_t      *place;
+    unsigned            side, count, i;
+
+    test_open_with_line();
+    for (i = 0; i < TEST_NUM_KEPT; ++i) {
+        side  = test_whose_turn();
+        place = test_place(side);
+        assert_int_equal(test_try(side, test_pair.received[!side], 0), UCS_OK);
+        assert_ptr_equal(test_place(side), place);
+        assert_int_equal(test_try(side, test_pair.received[!side] + 1,
+                                  lengths[i % 4]),
+                         UCS_OK);
+        assert_ptr_not_equal(test_place(side), place);
+        count = test_pair.received[!side] + 2;
+        test_wait_for(test_pair.received[!side] == count);
+    }
+    test_close();
+}
+
+static unsigned test_num_cold(unsigned side)
+{
+    return test_iface(side)->pollset.num_cold;
+}
+
+/* This side has heard of nobody for long */
+static void test_cool(unsigned side)
+{
+    double end = utest_now() + XSHM_TEST_DEADLINE;
+
+    while (test_num_cold(side) == 0) {
+        assert_true(utest_now() < end);
+        uct_iface_progress(test_pair.iface[side].iface);
+    }
+}
+
+/* The one who has the turn sends to a cold channel of the other, both ways */
+static void test_message_to_a_cold_channel_comes(void **state)
+{
+    const uint8_t *place;
+    unsigned       side, i;
+
+    test_open_with_line();
+    for (i = 0; i < 4; ++i) {
+        side = test_whose_turn();
+        assert_int_not_equal(side, 2);
+        test_cool(!side);
+        assert_int_equal(test_num_cold(side), 0);
+        place = test_place(side);
+        test_send_one(side);
+        assert_ptr_equal(test_place(side), place);
+        assert_int_equal(test_num_cold(!side), 0);
+    }
+    test_close();
+}
+
+/* Both have heard nothing for long. Who has the turn sends by the ring until there
+ * is an answer, and by the line again then. */
+static void test_cold_turn_is_withheld(void **state)
+{
+    const uint8_t *place;
+    unsigned       side, i;
+
+    test_open_with_line();
+    for (i = 0; i < 4; ++i) {
+        side = test_whose_turn();
+        test_cool(side);
+        test_cool(!side);
+        assert_int_equal(test_whose_turn(), 2);
+        place = test_place(side);
+        test_send_one(side);
+        assert_ptr_not_equal(test_place(side), place);
+        test_send_one(!side);
+
+        assert_int_equal(test_whose_turn(), side);
+        place = test_place(side);
+        test_send_one(side);
+        assert_ptr_equal(test_place(side), place);
+    }
+    test_close();
+}
+
+static void test_try_arm_until(unsigned side, ucs_status_t wanted)
+{
+    double       end = utest_now() + XSHM_TEST_DEADLINE;
+    ucs_status_t status;
+
+    do {
+        assert_true(utest_now() < end);
+        test_progress();
+        status = uct_iface_event_arm(test_pair.iface[side].iface,
+                                     UCT_EVENT_RECV);
+    } while (status != wanted);
+}
+
+static int test_event_fd(unsigned side)
+{
+    int fd;
+
+    assert_int_equal(uct_iface_event_fd_get(test_pair.iface[side].iface, &fd),
+                     UCS_OK);
+    return fd;
+}
+
+/* It sleeps, and is woken by what is not in its ring */
+static void test_turn_line_wakes(void **state)
+{
+    struct pollfd  pollfd = {.events = POLLIN};
+    const uint8_t *place;
+    unsigned       side, count, i;
+
+    test_open_with_line();
+    for (i = 0; i < 20; ++i) {
+        side      = test_whose_turn();
+        pollfd.fd = test_event_fd(!side);
+        test_try_arm_until(!side, UCS_OK);
+        assert_int_equal(poll(&pollfd, 1, 0), 0);
+        place = test_place(side);
+        assert_int_equal(test_try(side, test_pair.received[!side], 0), UCS_OK);
+        assert_ptr_equal(test_place(side), place);
+        assert_int_equal(poll(&pollfd, 1, (int)(XSHM_TEST_DEADLINE * 1e3)), 1);
+        count = test_pair.received[!side] + 1;
+        test_wait_for(test_pair.received[!side] == count);
+    }
+    test_close();
+}
+
+/* A message that is there already keeps it awake. It has slept before: else there
+ * is more that it could wait for. */
+static void test_turn_line_keeps_awake(void **state)
+{
+    uct_iface_h iface;
+    uint64_t    slept;
+    unsigned    side, i;
+
+    setenv("UCX_XSHM_SPIN", "0", 1);
+    test_open_with_line();
+    unsetenv("UCX_XSHM_SPIN");
+    side  = test_whose_turn();
+    iface = test_pair.iface[!side].iface;
+    (void)test_event_fd(!side);
+    test_try_arm_until(!side, UCS_OK);
+    test_progress();
+    test_progress();
+    slept = test_iface(!side)->events.num_sleeps;
+    assert_int_equal(test_try(side, test_pair.received[!side], 0), UCS_OK);
+    for (i = 0; i < 100; ++i) {
+        assert_int_equal(uct_iface_event_arm(iface, UCT_EVENT_RECV),
+                         UCS_ERR_BUSY);
+    }
+    assert_int_equal(test_iface(!side)->events.num_sleeps, slept);
+    test_wait_for(test_pair.received[!side] == 2);
+    test_close();
+}
+
+/* Somebody who keeps to no rule offers a line twice */
+static void test_announce_again(unsigned side)
+{
+    xshm_ring_tx_t   *ring   = &test_tx(side)->ring;
+    xshm_abi_record_t record = {
+            {.type = XSHM_RECORD_TURN, .size = sizeof(uint64_t)}};
+    void *payload = xshm_ring_tx_reserve(ring, 1);
+
+    assert_non_null(payload);
+    memset(payload, 0, sizeof(uint64_t));
+    (void)xshm_ring_tx_advance(ring, XSHM_ABI_LINE_SIZE, record);
+}
+
+/* The channel ends, and what is no message is not counted as one */
+static void test_second_line_is_refused(void **state)
+{
+    xshm_iface_t *iface;
+    unsigned      owner;
+
+    test_open_with_line();
+    owner = (test_tx(0)->ring.turn_line == &test_tx(0)->turn) ? 0 : 1;
+    iface = test_iface(!owner);
+    assert_int_equal(xshm_pollset_get(&iface->pollset, 0)->received, 1);
+    test_announce_again(owner);
+    test_wait_for(iface->num_violations == 1);
+    assert_int_equal(xshm_test_log_count("which cannot be"), 1);
+    assert_int_equal(iface->stats.ended.received, 1);
+    test_close();
+}
+
 static unsigned test_count_threads(void)
 {
     DIR           *dir   = opendir("/proc/self/task");
@@ -377,7 +659,14 @@ int main(void)
             cmocka_unit_test(test_callback_destroys_loopback),
             cmocka_unit_test(test_callback_keeps),
             cmocka_unit_test(test_callback_may_not_keep),
-            cmocka_unit_test(test_other_versions)};
+            cmocka_unit_test(test_other_versions),
+            cmocka_unit_test(test_answers_go_by_the_turn_line),
+            cmocka_unit_test(test_streams_go_by_the_ring),
+            cmocka_unit_test(test_message_to_a_cold_channel_comes),
+            cmocka_unit_test(test_cold_turn_is_withheld),
+            cmocka_unit_test(test_turn_line_wakes),
+            cmocka_unit_test(test_turn_line_keeps_awake),
+            cmocka_unit_test(test_second_line_is_refused)};
     const char *library = getenv("XSHM_TEST_LIBRARY");
 
     if ((library == NULL) || (dlopen(library, RTLD_NOW) == NULL)) {
