@@ -21,6 +21,7 @@ enum {
     FUZZ_OP_COUNT, /* Any count */
     FUZZ_OP_SEND,
     FUZZ_OP_SEND_TOO, /* Sending is what is to be tested most */
+    FUZZ_OP_ANNOUNCE, /* The record that always has room, once */
     FUZZ_OP_LAST
 };
 
@@ -31,6 +32,7 @@ typedef struct fuzz_producer {
     xshm_abi_return_t *ret;
     uint32_t           believed;
     int                is_failed;
+    int                is_announced;
 } fuzz_producer_t;
 
 
@@ -115,6 +117,31 @@ static void fuzz_send(fuzz_producer_t *producer, uint32_t size)
     }
 }
 
+/* However full the ring is. The next header is never one that was not given back. */
+static void fuzz_announce(fuzz_producer_t *producer)
+{
+    if (producer->is_failed || producer->is_announced) {
+        return;
+    }
+
+    producer->is_announced = 1;
+    xshm_ring_tx_announce_turn(&producer->tx, 0);
+    fuzz_check(producer->tx.produced - producer->tx.consumed <
+               FUZZ_NUM_LINES - 1);
+    fuzz_check_next(&producer->tx);
+}
+
+static void fuzz_close(fuzz_producer_t *producer)
+{
+    if (producer->is_failed) {
+        return;
+    }
+
+    xshm_ring_tx_close(&producer->tx);
+    fuzz_check(producer->tx.produced - producer->tx.consumed < FUZZ_NUM_LINES);
+    fuzz_check_next(&producer->tx);
+}
+
 static void fuzz_step(fuzz_producer_t *producer, fuzz_input_t *input)
 {
     uint32_t pending = producer->tx.produced - producer->believed;
@@ -128,6 +155,9 @@ static void fuzz_step(fuzz_producer_t *producer, fuzz_input_t *input)
         break;
     case FUZZ_OP_COUNT:
         producer->ret->consumed = (uint32_t)fuzz_take(input, 4);
+        break;
+    case FUZZ_OP_ANNOUNCE:
+        fuzz_announce(producer);
         break;
     default:
         fuzz_send(producer, (uint32_t)(fuzz_take(input, 2) % (max + 1)));
@@ -158,8 +188,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_step(&producer, &input);
     }
 
-    if (!producer.is_failed) {
-        xshm_ring_tx_close(&producer.tx);
-    }
+    fuzz_close(&producer);
     return 0;
 }
