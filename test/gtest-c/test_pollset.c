@@ -18,11 +18,20 @@
 #define TEST_NUM_STEPS    20000
 
 
+/* A line of a ring, with a record in each unit */
+typedef union test_ring_line {
+    uint8_t bytes[XSHM_ABI_LINE_SIZE];
+    struct {
+        xshm_abi_record_t record;
+        uint64_t          payload;
+    } unit[XSHM_ABI_LINE_SIZE / XSHM_ABI_UNIT_SIZE];
+} __attribute__((aligned(XSHM_ABI_LINE_SIZE))) test_ring_line_t;
+
 /* Channels whose ring is one line; "received" is set by the tests */
 typedef struct test_channels {
     xshm_pollset_t     set;
     xshm_rx_t         *rx;
-    xshm_abi_record_t *lines;
+    test_ring_line_t  *lines;
     uint8_t           *is_in;
     xshm_test_random_t random;
 } test_channels_t;
@@ -33,11 +42,17 @@ static void test_init(test_channels_t *channels)
     unsigned i;
 
     xshm_test_random_init(&channels->random);
-    channels->rx    = calloc(TEST_NUM_CHANNELS, sizeof(*channels->rx));
-    channels->lines = calloc(TEST_NUM_CHANNELS, sizeof(*channels->lines));
+    channels->rx = calloc(TEST_NUM_CHANNELS, sizeof(*channels->rx));
+    channels->lines =
+            aligned_alloc(XSHM_ABI_LINE_SIZE,
+                          TEST_NUM_CHANNELS * sizeof(*channels->lines));
+    memset(channels->lines, 0, TEST_NUM_CHANNELS * sizeof(*channels->lines));
     channels->is_in = calloc(TEST_NUM_CHANNELS, 1);
     for (i = 0; i < TEST_NUM_CHANNELS; ++i) {
-        channels->rx[i].ring.pos = (const uint8_t *)&channels->lines[i];
+        channels->rx[i].ring.base = channels->lines[i].bytes;
+        channels->rx[i].ring.pos  = channels->lines[i].bytes;
+        channels->rx[i].ring.end =
+                channels->lines[i].bytes + sizeof(channels->lines[i]);
         channels->rx[i].ring.lap = XSHM_ABI_LAP_FIRST;
         xshm_turn_hide(&channels->rx[i].ring);
     }
@@ -96,7 +111,8 @@ static void test_check(const test_channels_t *channels)
 static void
 test_set_message(test_channels_t *channels, unsigned index, int is_there)
 {
-    channels->lines[index].lap = is_there ? XSHM_ABI_LAP_FIRST : 0;
+    channels->lines[index].unit[0].record.lap =
+            is_there ? XSHM_ABI_LAP_FIRST : 0;
 }
 
 static void test_empty(void **state)
@@ -264,6 +280,30 @@ static xshm_rx_t *test_find_cold(test_channels_t *channels)
     return found;
 }
 
+/* Behind a short record the next one stands in its line, or begins another one:
+ * here the first one again, in the next lap */
+static void test_record_at_either_place_makes_hot(void **state)
+{
+    static const unsigned places[] = {1, 0};
+    test_channels_t       channels;
+    xshm_abi_record_t    *record;
+    unsigned              i;
+
+    test_init(&channels);
+    test_set_message(&channels, 3, 1);
+    channels.rx[3].ring.pos += XSHM_ABI_UNIT_SIZE;
+    test_add_all(&channels);
+    for (i = 0; i < XSHM_TEST_ARRAY_SIZE(places); ++i) {
+        xshm_pollset_cool(&channels.set);
+        assert_null(test_find_cold(&channels));
+        record      = &channels.lines[3].unit[places[i]].record;
+        record->lap = (uint16_t)(XSHM_ABI_LAP_FIRST + i);
+        assert_ptr_equal(test_find_cold(&channels), &channels.rx[3]);
+        record->lap = 0;
+    }
+    test_cleanup(&channels);
+}
+
 static void test_message_in_the_turn_line_makes_hot(void **state)
 {
     test_channels_t channels;
@@ -278,7 +318,10 @@ static void test_message_in_the_turn_line_makes_hot(void **state)
     xshm_pollset_cool(&channels.set);
     assert_null(test_find_cold(&channels));
 
-    /* It is the one after the last one: 0 */
+    /* It is the one after the last one: 0, if it is due */
+    test_set_head(&channels, 3, &line, 0);
+    ++line.line.head.sequence;
+    assert_null(test_find_cold(&channels));
     test_set_head(&channels, 3, &line, 0);
     assert_ptr_equal(test_find_cold(&channels), &channels.rx[3]);
     assert_null(test_find_cold(&channels));
@@ -447,6 +490,7 @@ int main(void)
             cmocka_unit_test(test_find),
             cmocka_unit_test(test_received),
             cmocka_unit_test(test_heat_rx),
+            cmocka_unit_test(test_record_at_either_place_makes_hot),
             cmocka_unit_test(test_message_in_the_turn_line_makes_hot),
             cmocka_unit_test(test_heat_all_looks_at_turn_lines),
             cmocka_unit_test(test_our_turn_makes_not_hot),
