@@ -604,6 +604,21 @@ static void test_unread_answer_is_freed(void **state)
     test_end(pair);
 }
 
+/* Nobody may write there any more: the other channel does not keep it */
+static void test_memory_goes_with_our_turn(void **state)
+{
+    test_pair_t *pair = &test_pair;
+
+    test_open(pair);
+    test_meet(pair);
+    test_take_turns(pair, 1);
+    test_close(pair, 0);
+    test_read_end(pair, 1);
+    test_wait_for_maps(pair->maps + 4);
+    test_send_by_ring(pair, 1);
+    test_end(pair);
+}
+
 static void test_reopened_pair_shares_a_line(void **state)
 {
     test_pair_t *pair = &test_pair;
@@ -744,6 +759,7 @@ int main(void)
             cmocka_unit_test(test_channels_end_unread),
             cmocka_unit_test(test_answer_comes_after_the_owner_has_closed),
             cmocka_unit_test(test_unread_answer_is_freed),
+            cmocka_unit_test(test_memory_goes_with_our_turn),
             cmocka_unit_test(test_reopened_pair_shares_a_line),
             cmocka_unit_test(test_new_line_comes_after_the_old_one),
             cmocka_unit_test(test_cycles_of_pairs),
