@@ -484,6 +484,8 @@ COMMON = {
                               'wrap-loop', 1),
     'skip-loop': lines_attack('SKIP and WRAP that lead to each other',
                               'skip-loop', 2),
+    'turn': lines_attack('anything in the turn line, and wrong offers of it',
+                         'turn', 9),
     'moving-headers': lines_attack('headers that change while they are read',
                                    'moving-headers', 1),
     'moving-payload': Attack('payload that changes while it is read',

@@ -298,6 +298,132 @@ static void hostile_close_size(const hostile_address_t *victim)
     hostile_say("the channel was ended");
 }
 
+/* The record that says that the turn line is in use, of this size. The name in it is
+ * that of no channel of the victim's. */
+static void
+hostile_announce(hostile_channel_t *channel, unsigned line, uint32_t size)
+{
+    uint64_t name = hostile_random();
+
+    memcpy(hostile_line(channel, line) + sizeof(xshm_abi_record_t), &name,
+           sizeof(name));
+    hostile_publish(channel, line,
+                    hostile_header(XSHM_RECORD_TURN, 0, size, 1));
+}
+
+static void hostile_write_turn(hostile_channel_t *channel, uint32_t sequence,
+                               unsigned number, unsigned size, unsigned id)
+{
+    xshm_abi_turn_head_t head = {{.sequence = sequence,
+                                  .size     = (uint8_t)size,
+                                  .id       = (uint8_t)id,
+                                  .number   = (uint16_t)number}};
+
+    __atomic_store_n(&channel->ret->turn.head.word, head.word,
+                     __ATOMIC_RELEASE);
+}
+
+/* Only after that does the victim look at the turn line */
+static void
+hostile_open_turn(hostile_channel_t *channel, const hostile_address_t *victim)
+{
+    hostile_open(channel, victim);
+    hostile_announce(channel, 0, sizeof(uint64_t));
+}
+
+/* What it must not stand: offered twice, or in a wrong size; a message that is too
+ * long, or whose id there is not */
+static void hostile_turn_rules(const hostile_address_t *victim)
+{
+    hostile_channel_t channel;
+
+    hostile_open_turn(&channel, victim);
+    hostile_announce(&channel, 1, sizeof(uint64_t));
+    hostile_expect_end(&channel);
+
+    hostile_open(&channel, victim);
+    hostile_announce(&channel, 0, sizeof(uint64_t) + 1);
+    hostile_expect_end(&channel);
+
+    hostile_open_turn(&channel, victim);
+    hostile_write_turn(&channel, 1, 1, XSHM_ABI_TURN_PAYLOAD + 1, 0);
+    hostile_expect_end(&channel);
+
+    hostile_open_turn(&channel, victim);
+    hostile_write_turn(&channel, 1, 1, 8, 255);
+    hostile_expect_end(&channel);
+}
+
+typedef struct {
+    hostile_channel_t *channel;
+    volatile int       is_done;
+} hostile_turner_t;
+
+/* Anything, often nearly right, all the time. The sizes are those of a message. */
+static void *hostile_turner_main(void *arg)
+{
+    hostile_turner_t *turner  = arg;
+    uint8_t          *payload = turner->channel->ret->turn.payload;
+    uint64_t          word;
+
+    while (!turner->is_done) {
+        word = hostile_random();
+        memcpy(payload + (word % (XSHM_ABI_TURN_PAYLOAD - sizeof(word))), &word,
+               sizeof(word));
+        hostile_write_turn(turner->channel, (uint32_t)(word >> 8) % 64,
+                           (unsigned)(word >> 16) % 8,
+                           (unsigned)(word >> 32) % (XSHM_ABI_TURN_PAYLOAD + 1),
+                           (unsigned)(word >> 40) % 4);
+    }
+    return NULL;
+}
+
+/* Records that say that a message precedes them, which there is or is not */
+static void hostile_flagged_lap(hostile_channel_t *channel)
+{
+    unsigned line;
+
+    for (line = 1; line < HOSTILE_NUM_LINES - 1; ++line) {
+        hostile_publish(channel, line,
+                        hostile_header(XSHM_RECORD_AM | XSHM_RECORD_AFTER_TURN,
+                                       0, XSHM_ABI_LINE_SIZE / 2, 1));
+        sched_yield();
+    }
+    /* A record of no type, and so the end, however it is read */
+    hostile_publish(channel, line,
+                    hostile_header(HOSTILE_NO_TYPE | XSHM_RECORD_AFTER_TURN, 0,
+                                   0, 1));
+}
+
+static void hostile_turn(const hostile_address_t *victim)
+{
+    double            deadline = hostile_now() + HOSTILE_SECONDS;
+    unsigned          rounds   = 0;
+    hostile_channel_t channel;
+    hostile_turner_t  turner;
+    pthread_t         thread;
+
+    hostile_turn_rules(victim);
+    while ((rounds < 5) || (hostile_now() < deadline)) {
+        hostile_open_turn(&channel, victim);
+        turner.channel = &channel;
+        turner.is_done = 0;
+        hostile_check(pthread_create(&thread, NULL, hostile_turner_main,
+                                     &turner) == 0,
+                      "pthread_create");
+        hostile_flagged_lap(&channel);
+        while (!hostile_device->is_ended(&channel)) {
+            hostile_check(hostile_now() < deadline + HOSTILE_PATIENCE,
+                          "the victim keeps the channel");
+        }
+        turner.is_done = 1;
+        pthread_join(thread, NULL);
+        hostile_device->end(&channel);
+        ++rounds;
+    }
+    hostile_say("%u channels were ended", rounds + 4);
+}
+
 /* Two records, and a WRAP behind them: a lap in three lines, which the victim
  * follows */
 static void hostile_lap(hostile_channel_t *channel, uint64_t laps)
@@ -792,6 +918,7 @@ static const hostile_attack_t hostile_attacks[] = {
         {"wrap-loop", hostile_wrap_loop},
         {"skip-loop", hostile_skip_loop},
         {"close-size", hostile_close_size},
+        {"turn", hostile_turn},
         {"moving-headers", hostile_moving_headers},
         {"moving-payload", hostile_moving_payload},
         {"random-lines", hostile_random_lines},
