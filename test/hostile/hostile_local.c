@@ -433,7 +433,7 @@ static void local_versions(const hostile_address_t *victim)
     for (i = 0; i < 200; ++i) {
         fd = local_connect(victim->iface.process);
         local_msg(&msg, LOCAL_REQUEST, i);
-        msg.version = i + 2;
+        msg.version = XSHM_ABI_VERSION + 1 + i;
         local_send(fd, &msg, sizeof(msg), NULL, 0);
         hostile_check((local_receive(fd, &answer, NULL, HOSTILE_PATIENCE) >
                        0) && (answer.type == LOCAL_REFUSE) &&
@@ -689,9 +689,10 @@ static void local_bells(const hostile_address_t *victim)
     hostile_say("200 channels");
 }
 
+/* Longer than what shares its line with others, so that the line is given back */
 static void local_message(hostile_channel_t *channel, unsigned index)
 {
-    xshm_abi_record_t record = {{.size = 8,
+    xshm_abi_record_t record = {{.size = XSHM_ABI_UNITS_PAYLOAD + 1,
                                  .type = XSHM_RECORD_AM,
                                  .lap  = (uint16_t)(1 + (index / 64))}};
 
