@@ -67,6 +67,13 @@ NUM_PAYLOADS = 100
 RPC = os.environ.get('XSHM_TEST_RPC', os.path.join(BUILD, 'test', 'functional',
                                                    'ucp_rpc'))
 RPC_PORT = 21000
+HEADER = os.path.join(os.path.dirname(os.path.realpath(__file__)), '..', '..',
+                      'include', 'xshm', 'xshm_abi.h')
+
+
+def abi_version():
+    with open(HEADER, encoding='utf-8') as header:
+        return int(re.search(r'XSHM_ABI_VERSION (\d+)u', header.read())[1])
 
 
 class Site(Lab):
@@ -671,7 +678,8 @@ class Service:
         # Without a token. A process makes the interface of "local" first.
         interface = 0 if site.is_local else 1
         self.address = f'{self.device}:' + (
-            (1).to_bytes(1, 'little') + int(name, 16).to_bytes(8, 'little') +
+            abi_version().to_bytes(1, 'little') +
+            int(name, 16).to_bytes(8, 'little') +
             interface.to_bytes(4, 'little') + bytes(16)).hex()
 
     def address_of_machine(self):
