@@ -25,6 +25,9 @@
 /* A domain that is not that of the tests */
 #define TEST_OTHER_DOMAIN 7
 
+/* Lines that a consumer cannot have given back */
+#define TEST_BAD_COUNT 1000
+
 
 /* Where the turn is */
 typedef enum {
@@ -311,6 +314,38 @@ static void test_line_is_not_offered_after_a_violation(void **state)
     assert_null(ring->turn_line);
     assert_int_equal(ring->produced, 0);
     assert_int_equal(ring->room, 0);
+    test_end(pair);
+}
+
+/* The peer may still write by the line of a channel on which it broke the rules, and
+ * the pollset may look there: so its memory stays as long */
+static void test_memory_stays_after_a_violation(void **state)
+{
+    test_pair_t    *pair = &test_pair;
+    xshm_tx_t      *second;
+    xshm_rx_t      *rx;
+    xshm_ring_tx_t *ring;
+
+    test_open(pair);
+    test_meet(pair);
+    test_pass(pair, 0);
+    test_take(pair, 1);
+    rx                                                     = pair->rx[0];
+    ring                                                   = &pair->tx[0]->ring;
+    ((xshm_abi_return_t *)pair->rx[1]->mem->ret)->consumed = TEST_BAD_COUNT;
+    xshm_ring_tx_take_back(ring);
+    assert_true(ring->violation);
+
+    test_pass(pair, 1);
+    test_close(pair, 0);
+    /* When this one is there, the service has been told of that */
+    second = xshm_test_tx_open(&pair->side[0], &pair->side[1].mailbox->addr);
+    xshm_test_side_wait(&pair->side[1], pair->side[1].num_rx == 2);
+    assert_true(xshm_turn_is_shown(&rx->ring));
+    test_take(pair, 0);
+    assert_null(rx->ring.turn_line);
+    xshm_test_side_release(&pair->side[1], 1);
+    xshm_tx_close(second);
     test_end(pair);
 }
 
@@ -745,6 +780,7 @@ int main(void)
             cmocka_unit_test(test_line_is_offered_once),
             cmocka_unit_test(test_line_is_not_offered_to_who_has_not_accepted),
             cmocka_unit_test(test_line_is_not_offered_after_a_violation),
+            cmocka_unit_test(test_memory_stays_after_a_violation),
             cmocka_unit_test(test_interface_to_itself_has_no_line),
             cmocka_unit_test(test_only_who_claims_it_is_taken_for_the_peer),
             cmocka_unit_test(test_name_is_that_of_an_open_channel),

@@ -8,6 +8,7 @@
 
 #include "test_util.h"
 
+#include <uct/xshm/channel/pair.h>
 #include <uct/xshm/channel/rx.h>
 #include <uct/xshm/channel/tx.h>
 

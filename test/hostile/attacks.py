@@ -493,6 +493,8 @@ COMMON = {
                               'skip-loop', 2),
     'turn': lines_attack('anything in the turn line, and wrong offers of it',
                          'turn', 9),
+    'units': Attack('operations that are too short, in the rest of a line',
+                    simple('units')),
     'moving-headers': lines_attack('headers that change while they are read',
                                    'moving-headers', 1),
     'moving-payload': Attack('payload that changes while it is read',

@@ -203,6 +203,15 @@ hostile_publish(hostile_channel_t *channel, unsigned index, uint64_t header)
                      __ATOMIC_RELEASE);
 }
 
+/* The same in a unit of the last line */
+static void
+hostile_publish_unit(hostile_channel_t *channel, unsigned unit, uint64_t header)
+{
+    __atomic_store_n((uint64_t *)(hostile_line(channel, HOSTILE_NUM_LINES - 1) +
+                                  (unit * XSHM_ABI_UNIT_SIZE)),
+                     header, __ATOMIC_RELEASE);
+}
+
 /* One header in the first line, which the victim must not stand */
 static void hostile_bad_header(const hostile_address_t *victim, uint64_t header)
 {
@@ -422,6 +431,72 @@ static void hostile_turn(const hostile_address_t *victim)
         ++rounds;
     }
     hostile_say("%u channels were ended", rounds + 4);
+}
+
+/* All lines but the last one, with a message each, and then short ones in it */
+static void hostile_fill(hostile_channel_t *channel, unsigned units)
+{
+    uint64_t message =
+            hostile_header(XSHM_RECORD_AM, 0, XSHM_ABI_LINE_SIZE / 2, 1);
+    unsigned i;
+
+    for (i = 0; i < HOSTILE_NUM_LINES - 1; ++i) {
+        hostile_publish(channel, i, message);
+    }
+    for (i = 0; i < units; ++i) {
+        hostile_publish_unit(channel, i,
+                             hostile_header(XSHM_RECORD_AM, 0, 0, 1));
+    }
+}
+
+static void hostile_await_lines(hostile_channel_t *channel, uint32_t wanted)
+{
+    double   deadline = hostile_now() + HOSTILE_PATIENCE;
+    uint32_t consumed;
+
+    do {
+        consumed = __atomic_load_n(&channel->ret->consumed, __ATOMIC_ACQUIRE);
+        if (hostile_now() > deadline) {
+            hostile_fail("the victim has consumed %u lines, and not %u",
+                         consumed, wanted);
+        }
+        /* It may need this processor */
+        sched_yield();
+    } while (consumed != wanted);
+}
+
+/* An operation that is too short to be one, in the rest of the last line: it is
+ * refused, and what follows is at the start of the ring */
+static void hostile_short_op(const hostile_address_t *victim, unsigned unit,
+                             unsigned type, uint32_t size)
+{
+    hostile_channel_t channel;
+
+    hostile_open(&channel, victim);
+    hostile_fill(&channel, unit);
+    hostile_await_lines(&channel, HOSTILE_NUM_LINES - 1);
+    hostile_publish_unit(&channel, unit, hostile_header(type, 0, size, 1));
+    hostile_publish(&channel, 0,
+                    hostile_header(XSHM_RECORD_AM, 0, XSHM_ABI_LINE_SIZE / 2,
+                                   2));
+    hostile_await_lines(&channel, HOSTILE_NUM_LINES + 1);
+    hostile_device->end(&channel);
+}
+
+static void hostile_units(const hostile_address_t *victim)
+{
+    const unsigned num_units = XSHM_ABI_LINE_SIZE / XSHM_ABI_UNIT_SIZE;
+    unsigned       unit, type, count = 0;
+
+    for (type = XSHM_RECORD_PUT; type <= XSHM_RECORD_ATOMIC; ++type) {
+        for (unit = 0; unit < num_units; ++unit, ++count) {
+            hostile_short_op(victim, unit, type, XSHM_ABI_UNIT_PAYLOAD);
+        }
+        for (unit = 0; unit < num_units - 1; ++unit, ++count) {
+            hostile_short_op(victim, unit, type, XSHM_ABI_UNITS_PAYLOAD);
+        }
+    }
+    hostile_say("%u operations were refused", count);
 }
 
 /* Two records, and a WRAP behind them: a lap in three lines, which the victim
@@ -919,6 +994,7 @@ static const hostile_attack_t hostile_attacks[] = {
         {"skip-loop", hostile_skip_loop},
         {"close-size", hostile_close_size},
         {"turn", hostile_turn},
+        {"units", hostile_units},
         {"moving-headers", hostile_moving_headers},
         {"moving-payload", hostile_moving_payload},
         {"random-lines", hostile_random_lines},

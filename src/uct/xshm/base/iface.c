@@ -407,6 +407,7 @@ static UCS_F_NOINLINE void xshm_iface_violation(xshm_iface_t            *iface,
             record->type, record->id, record->size,
             (size_t)(rx->ring.pos - rx->ring.base));
     ++iface->num_violations;
+    xshm_pair_leave_rx(rx);
     xshm_ring_rx_stop(&rx->ring);
     xshm_iface_end_rx(iface, rx);
 }
@@ -513,7 +514,10 @@ xshm_iface_deliver_turn(xshm_iface_t *iface, xshm_rx_t *rx,
 {
     uint8_t payload[XSHM_ABI_TURN_PAYLOAD] UCS_V_ALIGNED(sizeof(uint64_t));
 
-    xshm_turn_take(&rx->ring, payload);
+    if (ucs_unlikely(!xshm_turn_take(&rx->ring, payload))) {
+        xshm_pair_taken(rx);
+    }
+
     rx->bytes += record->size;
     uct_iface_invoke_am(&iface->super, record->id, payload, record->size, 0);
 }
@@ -608,11 +612,11 @@ static void xshm_iface_remove_ended(xshm_iface_t *iface)
 }
 
 /* The sender is gone, and what it published is still delivered: as much as a
- * ring can hold, even if somebody goes on writing. */
+ * ring and the turn line can hold, even if somebody goes on writing. */
 static unsigned xshm_iface_drain(xshm_iface_t *iface, xshm_rx_t *rx)
 {
     size_t max_msgs =
-            (size_t)(rx->ring.end - rx->ring.base) / XSHM_ABI_LINE_SIZE;
+            ((size_t)(rx->ring.end - rx->ring.base) / XSHM_ABI_UNIT_SIZE) + 1;
     unsigned count = 0;
     unsigned polled;
 
@@ -644,11 +648,10 @@ static void xshm_iface_pair_tx(xshm_iface_t *iface, xshm_tx_t *tx)
 
     for (i = 0; i < xshm_pollset_size(&iface->pollset); ++i) {
         rx = xshm_pollset_get(&iface->pollset, i);
-        if (xshm_pair_is_claimed(tx, rx)) {
+        if (xshm_pair_offer(tx, rx)) {
+            /* Nothing is sent by the line of a cold one */
             xshm_pollset_heat_rx(&iface->pollset, rx);
-            if (xshm_pair_offer(tx, rx)) {
-                return;
-            }
+            return;
         }
     }
 }

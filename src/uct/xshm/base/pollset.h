@@ -91,7 +91,9 @@ void xshm_pollset_cool(xshm_pollset_t *set);
 /** Make all cold channels hot that have something in them */
 void xshm_pollset_heat_all(xshm_pollset_t *set);
 
-/** Make the channel whose turn it is hot */
+/** Make a cold channel hot.
+ *
+ *  @param [in] index  Its place among the cold ones. */
 xshm_rx_t *xshm_pollset_heat(xshm_pollset_t *set, unsigned index);
 
 /** Make this channel hot, if it is cold */

@@ -178,7 +178,7 @@ void xshm_rma_execute(xshm_rx_t *rx, const xshm_abi_record_t *record)
     }
 
     ++rx->num_ops;
-    xshm_ring_rx_release(&rx->ring, xshm_ring_lines(record->size));
+    xshm_ring_rx_release_any(&rx->ring, record->size);
 
     /* Who waits for an answer shall not wait for a batch */
     if ((record->type != XSHM_RECORD_PUT) &&

@@ -55,11 +55,15 @@ static void xshm_pair_release(xshm_rx_t *rx)
     }
 }
 
-/* Is there no line, or only that of a channel that was closed, in which nobody may
+/* May it have one: is there no line, or only that of a channel that was closed, in which nobody may
  * write any more? */
 static int xshm_pair_is_free(const xshm_rx_t *rx)
 {
     const xshm_turn_t *turn = rx->ring.turn_line;
+
+    if (rx->is_gone || rx->is_ended) {
+        return 0;
+    }
 
     return (turn == NULL) || ((turn != &rx->turn) && (turn->tx == NULL) &&
                               !xshm_turn_is_shown(&rx->ring));
@@ -85,13 +89,13 @@ int xshm_pair_offer(xshm_tx_t *tx, xshm_rx_t *rx)
     ret = tx->mem->ret;
     xshm_turn_init(&tx->turn, &ret->turn, &tx->ring, &rx->ring);
     xshm_ring_tx_announce_turn(&tx->ring, rx->pair);
-    xshm_turn_grab(&tx->turn);
+    (void)xshm_turn_grab(&tx->turn);
     return 1;
 }
 
 int xshm_pair_is_named(const xshm_tx_t *tx, const xshm_rx_t *rx, uint64_t pair)
 {
-    return (tx->pair == pair) && xshm_pair_is_same_domain(tx, rx) &&
+    return (tx->pair == pair) && xshm_pair_is_claimed(tx, rx) &&
            !xshm_pair_is_owner(tx) &&
            ((tx->state == XSHM_TX_ASKING) || (tx->state == XSHM_TX_ACCEPTED));
 }
@@ -115,8 +119,7 @@ int xshm_pair_join(xshm_rx_t *rx, xshm_tx_t *tx)
     return 1;
 }
 
-/* As long as the peer may write, somebody has to read it, but not of a peer that
- * broke the rules */
+/* As long as the peer may write, somebody has to read it */
 int xshm_pair_leave_tx(xshm_tx_t *tx)
 {
     xshm_turn_t *turn = tx->ring.turn_line;
@@ -130,12 +133,18 @@ int xshm_pair_leave_tx(xshm_tx_t *tx)
         return 0;
     }
 
-    if ((turn->rx != NULL) &&
-        (!xshm_turn_is_shown(turn->rx) || tx->ring.violation)) {
+    if ((turn->rx != NULL) && !xshm_turn_is_shown(turn->rx)) {
         xshm_turn_leave_rx(turn);
     }
 
     return turn->rx != NULL;
+}
+
+void xshm_pair_taken(xshm_rx_t *rx)
+{
+    if (rx->ring.turn_line != &rx->turn) {
+        xshm_pair_release(rx);
+    }
 }
 
 void xshm_pair_leave_rx(xshm_rx_t *rx)

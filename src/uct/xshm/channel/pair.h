@@ -52,6 +52,10 @@ int xshm_pair_join(xshm_rx_t *rx, xshm_tx_t *tx);
  *  @return Not zero: its memory is needed until @ref xshm_tx_unbind. */
 int xshm_pair_leave_tx(xshm_tx_t *tx);
 
+/** A message was taken from the line, and there is nobody to send by it: if the
+ *  channel that has it was closed, it is needed no more */
+void xshm_pair_taken(xshm_rx_t *rx);
+
 /** @a rx is not read any more */
 void xshm_pair_leave_rx(xshm_rx_t *rx);
 

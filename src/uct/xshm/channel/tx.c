@@ -222,14 +222,20 @@ static void xshm_tx_release(xshm_tx_t *tx)
     xshm_tx_free(tx);
 }
 
+/* Memory that is kept for the peer, or for what it may still send, counts to what
+ * it keeps */
+static void xshm_tx_linger(xshm_tx_t *tx)
+{
+    if (xshm_tx_ops(tx)->mem_linger != NULL) {
+        xshm_tx_ops(tx)->mem_linger(tx->mem);
+    }
+}
+
 static void xshm_tx_do_close(xshm_work_t *work)
 {
     xshm_tx_t *tx = ucs_container_of(work, xshm_tx_t, service.close);
 
-    if (xshm_tx_ops(tx)->mem_linger != NULL) {
-        xshm_tx_ops(tx)->mem_linger(tx->mem);
-    }
-
+    xshm_tx_linger(tx);
     tx->service.is_closed = 1;
     xshm_tx_release(tx);
 }
@@ -239,6 +245,7 @@ static void xshm_tx_do_abort(xshm_work_t *work)
 {
     xshm_tx_t *tx = ucs_container_of(work, xshm_tx_t, service.close);
 
+    xshm_tx_linger(tx);
     tx->service.is_closed = 1;
     xshm_tx_handle_closed(tx, XSHM_REASON_GONE, 0);
 }

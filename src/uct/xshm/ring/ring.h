@@ -658,7 +658,8 @@ xshm_ring_rx_peek(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
  * Be done with the record that was looked at; its payload is not read again.
  *
  * @param [in] lines  Its length: xshm_ring_lines(record.size). Not of a short
- *                    one. For a record of one line give the constant: else the
+ *                    one, which stands anywhere in its line, so that this would
+ *                    pass the end of the ring. For a record of one line give the constant: else the
  *                    processor cannot look for the next record before it has
  *                    seen this one's size (docs/performance.md: 4 times the
  *                    message rate).

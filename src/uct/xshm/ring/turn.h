@@ -65,12 +65,16 @@ static inline void xshm_turn_init(xshm_turn_t *turn, xshm_abi_turn_t *line,
     }
 }
 
-/** It is our turn: what the producer sends next may go there */
-static inline void xshm_turn_grab(const xshm_turn_t *turn)
+/** It is our turn: what the producer sends next may go there.
+ *  @return Is there one? */
+static inline int xshm_turn_grab(const xshm_turn_t *turn)
 {
-    if (turn->tx != NULL) {
-        turn->tx->turn |= XSHM_RING_TURN_IS_OURS;
+    if (turn->tx == NULL) {
+        return 0;
     }
+
+    turn->tx->turn |= XSHM_RING_TURN_IS_OURS;
+    return 1;
 }
 
 /** Send nothing there for a while, though it may be our turn */
@@ -111,7 +115,7 @@ static inline int xshm_turn_is_shown(const xshm_ring_rx_t *rx)
 static inline void xshm_turn_resume(const xshm_ring_rx_t *rx)
 {
     if ((rx->turn_line != NULL) && !xshm_turn_is_shown(rx)) {
-        xshm_turn_grab(rx->turn_line);
+        (void)xshm_turn_grab(rx->turn_line);
     }
 }
 
@@ -163,8 +167,10 @@ xshm_turn_pass(xshm_ring_tx_t *tx, uint8_t id, size_t size)
  * Take the message that @ref xshm_ring_rx_peek has found there.
  *
  * @param [out] payload  XSHM_ABI_TURN_PAYLOAD bytes: the private copy.
+ *
+ * @return Is there a producer, to whom the line is open now?
  */
-static inline void xshm_turn_take(xshm_ring_rx_t *rx, uint8_t *payload)
+static inline int xshm_turn_take(xshm_ring_rx_t *rx, uint8_t *payload)
 {
     xshm_turn_t *turn = rx->turn_line;
 
@@ -172,7 +178,7 @@ static inline void xshm_turn_take(xshm_ring_rx_t *rx, uint8_t *payload)
     turn->number = rx->turn_number;
     ++rx->num_records;
     xshm_turn_hide(rx);
-    xshm_turn_grab(turn);
+    return xshm_turn_grab(turn);
 }
 
 #endif

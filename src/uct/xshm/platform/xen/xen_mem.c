@@ -698,6 +698,7 @@ void xshm_xen_mem_orphan(xshm_xen_t *xen)
     pthread_mutex_lock(&xen->lock);
     xshm_xen_mem_orphan_list(&xen->quarantine);
     xshm_xen_mem_orphan_list(&xen->pool);
+    xshm_xen_mem_orphan_list(&xen->lingering);
     ucs_list_for_each(domain, &xen->domains, list) {
         domain->num_unproved = 0;
         ucs_list_for_each(conn, &domain->conns, list) {
