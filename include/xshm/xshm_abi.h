@@ -73,9 +73,9 @@
 #define XSHM_ABI_RING_MIN_SIZE XSHM_ABI_PAGE_SIZE
 #define XSHM_ABI_RING_MAX_SIZE (XSHM_ABI_MAX_PAGE_REFS * XSHM_ABI_PAGE_SIZE)
 
-/** First line where a WRAP may stand: every record fits in behind the start of the
- *  ring, and behind a SKIP there. So a WRAP and a SKIP do not lead to each other
- *  for ever. */
+/** First line where a WRAP may stand: every record fits in behind the start of
+ *  the ring, and behind a SKIP there. So a WRAP and a SKIP do not lead to each
+ *  other for ever. */
 #define XSHM_ABI_FIRST_WRAP_LINE 2u
 
 /** Length of the random token by which a receiver is addressed, in bytes */
@@ -141,19 +141,19 @@ enum {
 
 
 /**
- * Header of a record. It is written with one 8-byte store, after the payload, and
- * read with one 8-byte load: a header of the present lap says that the whole
- * record is there. Anything else is no record yet, and the receiver looks again
- * at the same place. The sender sees to it that what it left there in an earlier
- * lap is not of the present one.
+ * Header of a record. It is written with one 8-byte store, after the payload,
+ * and read with one 8-byte load: a header of the present lap says that the
+ * whole record is there. Anything else is no record yet, and the receiver looks
+ * again at the same place. The sender sees to it that what it left there in an
+ * earlier lap is not of the present one.
  *
- * The payload follows at once. A record is contiguous, and never crosses the end
- * of the ring. It begins with a line and fills whole lines, but for short ones
- * (XSHM_ABI_UNITS_PAYLOAD), which fill one or two units of a line. Behind a short
- * one in its line, the next one begins in the next unit, if it is short and fits
- * there, or else with the next line, as the sender likes: the receiver looks at
- * both places, and at the first one again when there is something at the second.
- * WRAP and SKIP fill whole lines, however short.
+ * The payload follows at once. A record is contiguous, and never crosses the
+ * end of the ring. It begins with a line and fills whole lines, but for short
+ * ones (XSHM_ABI_UNITS_PAYLOAD), which fill one or two units of a line. Behind
+ * a short one in its line, the next one begins in the next unit, if it is short
+ * and fits there, or else with the next line, as the sender likes: the receiver
+ * looks at both places, and at the first one again when there is something at
+ * the second. WRAP and SKIP fill whole lines, however short.
  */
 typedef union xshm_abi_record {
     struct {
@@ -319,8 +319,8 @@ typedef struct xshm_abi_table {
 
 /**
  * The mappers' page, granted writable. Each process that has the memory mapped
- * has one byte that is not zero, which it took by a compare-and-swap when it was
- * zero, and which its kernel clears when the mapping ends. The owner only
+ * has one byte that is not zero, which it took by a compare-and-swap when it
+ * was zero, and which its kernel clears when the mapping ends. The owner only
  * reads them.
  */
 #define XSHM_ABI_NUM_MAPPERS XSHM_ABI_PAGE_SIZE

@@ -25,8 +25,8 @@
 #define XSHM_INFO_CLOCK_READINGS 100
 #define XSHM_INFO_CLOCK_ROUNDS   10
 
-/* A reading that takes longer than this, in ns, is a system call. Without one it
- * took 20 to 60, emulated, too. */
+/* A reading that takes longer than this, in ns, is a system call. Without one
+ * it took 20 to 60, emulated, too. */
 #define XSHM_INFO_CLOCK_SLOW 150
 
 /* "Advanced Power Management Information", and its bit for an invariant time

@@ -61,7 +61,8 @@ int xshm_info_find_xen(xshm_info_section_t *section)
     return 1;
 }
 
-/* The command that prepares a guest. "make install" puts it beside xshm_info. */
+/* The command that prepares a guest. "make install" puts it beside
+ * xshm_info. */
 static const char *xshm_info_setup_command(void)
 {
     const char    *bindir = xshm_info_folder("/proc/self/exe");
@@ -118,7 +119,8 @@ static const char *xshm_info_permission_fix(void)
                             xshm_info_setup_command());
 }
 
-/* A module that is loaded already does not bring back a node that was removed */
+/* A module that is loaded already does not bring back a node that was
+ * removed */
 static const char *xshm_info_missing_node_fix(const char *name,
                                               const char *path,
                                               const char *module)

@@ -37,9 +37,9 @@ UCS_CLASS_DECLARE_NEW_FUNC(xshm_ep_t, uct_ep_t, const uct_ep_params_t *);
 UCS_CLASS_DECLARE_DELETE_FUNC(xshm_ep_t, uct_ep_t);
 
 /*
- * What UCX calls of an endpoint: see the functions uct_ep_xx() of the same names
- * in uct/api/uct.h. All belong to the worker's thread. Data is copied before
- * they return: a completion of am_zcopy is never called.
+ * What UCX calls of an endpoint: see the functions uct_ep_xx() of the same
+ * names in uct/api/uct.h. All belong to the worker's thread. Data is copied
+ * before they return: a completion of am_zcopy is never called.
  */
 
 ucs_status_t xshm_ep_am_short(uct_ep_h tl_ep, uint8_t id, uint64_t header,

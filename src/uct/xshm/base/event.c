@@ -30,9 +30,9 @@
 #define XSHM_EVENT_ACK_TIME 2e-3
 
 /* While it spins, an interface that has waited so long for a message offers the
- * processor to others: the one that is waited for may share it with us, as Linux
- * likes to place who wakes and who is woken. Two hops there and back take less
- * than that. Seconds. */
+ * processor to others: the one that is waited for may share it with us, as
+ * Linux likes to place who wakes and who is woken. Two hops there and back take
+ * less than that. Seconds. */
 #define XSHM_EVENT_YIELD_TIME 2e-6
 
 /* The timer's first and longest time, nanoseconds */
@@ -438,8 +438,9 @@ static int xshm_event_try_arm(xshm_iface_t *iface)
            xshm_event_may_sleep(iface, num_unacked);
 }
 
-/* There is, or may be, something to do. Progress makes the descriptor not readable
- * again. One that nobody has yet will be readable when it is opened. */
+/* There is, or may be, something to do. Progress makes the descriptor not
+ * readable again. One that nobody has yet will be readable when it is
+ * opened. */
 static ucs_status_t xshm_event_busy(xshm_iface_t *iface)
 {
     if (!xshm_event_is_parked(iface) &&

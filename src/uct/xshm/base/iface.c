@@ -476,8 +476,8 @@ xshm_iface_deliver_long(xshm_iface_t *iface, xshm_rx_t *rx,
     return 1;
 }
 
-/* Copy a short message, and be done with it in the ring. @a length is a constant:
- * so nothing has to wait for the message's size. */
+/* Copy a short message, and be done with it in the ring. @a length is a
+ * constant: so nothing has to wait for the message's size. */
 static UCS_F_ALWAYS_INLINE void
 xshm_iface_take_short(xshm_rx_t *rx, uint8_t *line, size_t length)
 {

@@ -40,8 +40,8 @@ enum {
 };
 
 
-/** All of an address. Another machine may know, and give away as its own, what is
- *  the interface's part. */
+/** All of an address. Another machine may know, and give away as its own, what
+ *  is the interface's part. */
 typedef struct xshm_peer_name {
     xshm_iface_addr_t addr;
     uint8_t           dev_addr[XSHM_DEV_ADDR_MAX]; /**< Zeros behind it */

@@ -140,8 +140,8 @@ static unsigned xshm_md_rights(unsigned flags)
            ((flags & UCT_MD_MEM_ACCESS_REMOTE_ATOMIC) ? XSHM_RIGHT_ATOMIC : 0);
 }
 
-/* A list may name this machine, too. Who that is only the service knows, and UCP
- * allocates before it opens an interface, which starts it. */
+/* A list may name this machine, too. Who that is only the service knows, and
+ * UCP allocates before it opens an interface, which starts it. */
 static int xshm_md_only_domain(const xshm_md_t *md)
 {
     if (md->allow.is_listed && !xshm_fdset_is_child()) {

@@ -14,16 +14,17 @@
 /**
  * When to look for the next message.
  *
- * A receiver that looks at a line takes it away from the sender that is about to
- * write it, and the line has to travel twice. So where messages come alone, one
- * after the other, as answers do, the receiver learns after which time the next
- * one is there, and looks then. Nobody waits for that time to end: progress goes
- * on to whatever else there is. docs/performance.md has what it gains.
+ * A receiver that looks at a line takes it away from the sender that is about
+ * to write it, and the line has to travel twice. So where messages come alone,
+ * one after the other, as answers do, the receiver learns after which time the
+ * next one is there, and looks then. Nobody waits for that time to end:
+ * progress goes on to whatever else there is. docs/performance.md has what it
+ * gains.
  *
  * Learning is a tug of war: a look that finds its message makes the time a
- * little shorter, one in vain makes it twice as much longer. So about a third of
- * the first looks come just too early, and the time follows what it measures.
- * After a look in vain, each call of progress looks.
+ * little shorter, one in vain makes it twice as much longer. So about a third
+ * of the first looks come just too early, and the time follows what it
+ * measures. After a look in vain, each call of progress looks.
  */
 
 /** The time is kept in parts of the clock's ticks */

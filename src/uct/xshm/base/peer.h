@@ -48,8 +48,8 @@ xshm_peer_t *xshm_peer_find(const xshm_iface_t *iface, const xshm_tx_t *tx);
 /** One endpoint less. The last one closes the channel. */
 void xshm_peer_put(xshm_peer_t *peer);
 
-/** Let its end be told, though nothing was sent to it: open the channel. Without
- *  memory for that nobody tells. */
+/** Let its end be told, though nothing was sent to it: open the channel.
+ *  Without memory for that nobody tells. */
 void xshm_peer_watch(xshm_peer_t *peer);
 
 /** Call @a comp when the peer has accepted and has done what was sent, or has

@@ -69,8 +69,8 @@ static inline unsigned xshm_pollset_size(const xshm_pollset_t *set)
     return set->num_hot + set->num_cold;
 }
 
-/** Messages of all channels, also of those that are gone: what is a message does
- *  not depend on which channels are hot */
+/** Messages of all channels, also of those that are gone: what is a message
+ *  does not depend on which channels are hot */
 uint64_t xshm_pollset_received(const xshm_pollset_t *set);
 
 /** A channel: first the hot ones, then the cold ones */

@@ -120,8 +120,9 @@ static int xshm_rkey_is_mapped(xshm_rkey_t *rkey)
             xshm_rkey_set_direct(rkey, view));
 }
 
-/* The first operation decides, of whichever thread. Without memory for the view,
- * it goes by message, as it does if the key is used for another machine then. */
+/* The first operation decides, of whichever thread. Without memory for the
+ * view, it goes by message, as it does if the key is used for another machine
+ * then. */
 static xshm_view_t *xshm_rkey_find_view(xshm_rkey_t *rkey, int domain)
 {
     xshm_view_t *view  = xshm_rkey_view(rkey);

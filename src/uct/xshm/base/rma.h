@@ -26,9 +26,9 @@
  * too (xshm_abi.h).
  */
 
-/** A key that was unpacked. What is mapped does not change any more. Which region
- *  that is, is known at the first operation: the key alone does not say for sure
- *  whose it is. */
+/** A key that was unpacked. What is mapped does not change any more. Which
+ *  region that is, is known at the first operation: the key alone does not say
+ *  for sure whose it is. */
 typedef struct xshm_rkey {
     unsigned       direct_rights; /**< What may be done directly: nothing,
                                        until it is mapped */

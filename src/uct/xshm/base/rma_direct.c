@@ -76,8 +76,9 @@ ucs_status_t xshm_ep_put_short(uct_ep_h tl_ep, const void *buffer,
     return UCS_OK;
 }
 
-/* How long it is, is known only when it has been packed: so it is checked before
- * it goes where it shall. Without a key nothing can be put but nothing. */
+/* How long it is, is known only when it has been packed: so it is checked
+ * before it goes where it shall. Without a key nothing can be put but
+ * nothing. */
 static UCS_F_NOINLINE ssize_t
 xshm_ep_put_bcopy_bounce(xshm_ep_t *ep, uct_pack_callback_t pack_cb, void *arg,
                          uint64_t address, xshm_rkey_t *rkey)

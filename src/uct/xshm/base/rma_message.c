@@ -384,9 +384,9 @@ ucs_status_t xshm_rma_send_atomic(xshm_ep_t *ep, unsigned op, unsigned size,
     return (result == NULL) ? UCS_OK : UCS_INPROGRESS;
 }
 
-/* That of the endpoint, and that of the interface, as each user asks one of them:
- * UCP asks both, and forgets what endpoints say when it flushes all. What has
- * failed with its endpoint is told by that. */
+/* That of the endpoint, and that of the interface, as each user asks one of
+ * them: UCP asks both, and forgets what endpoints say when it flushes all. What
+ * has failed with its endpoint is told by that. */
 static void xshm_rma_keep_error(xshm_ep_t *ep, ucs_status_t status)
 {
     xshm_iface_t *iface = ep->peer->iface;

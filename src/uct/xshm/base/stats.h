@@ -17,15 +17,15 @@
  * plain numbers that the worker's thread counts for itself; who reads them from
  * another thread may see some of them a message late.
  *
- * They can be read in UCX's virtual file system, as the file "xshm_stats" of the
- * interface; and with UCX_XSHM_STATS=y they are written to the standard error
- * when the interface is closed, or at the end of a process that does not close
- * it.
+ * They can be read in UCX's virtual file system, as the file "xshm_stats" of
+ * the interface; and with UCX_XSHM_STATS=y they are written to the standard
+ * error when the interface is closed, or at the end of a process that does not
+ * close it.
  *
  * Threads: UCX reads a file without a lock, also while what it is of is being
- * destroyed. So there is a list of all interfaces and their channels with a lock
- * of its own, which the reader takes, and the worker when an interface or a
- * channel begins or ends: nothing is done for a message.
+ * destroyed. So there is a list of all interfaces and their channels with a
+ * lock of its own, which the reader takes, and the worker when an interface or
+ * a channel begins or ends: nothing is done for a message.
  */
 
 struct xshm_iface;

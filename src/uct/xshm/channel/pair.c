@@ -21,8 +21,8 @@ int xshm_pair_is_claimed(const xshm_tx_t *tx, const xshm_rx_t *rx)
            (tx->target.iface == rx->iface) && xshm_pair_is_same_domain(tx, rx);
 }
 
-/* Which of the two has the line: both sides must say the same, so it goes by their
- * addresses. An interface that sends to itself needs none. */
+/* Which of the two has the line: both sides must say the same, so it goes by
+ * their addresses. An interface that sends to itself needs none. */
 static int xshm_pair_is_owner(const xshm_tx_t *tx)
 {
     const xshm_iface_addr_t *own = &tx->mailbox->addr;
@@ -55,8 +55,8 @@ static void xshm_pair_release(xshm_rx_t *rx)
     }
 }
 
-/* May it have one: is there no line, or only that of a channel that was closed, in which nobody may
- * write any more? */
+/* May it have one: is there no line, or only that of a channel that was closed,
+ * in which nobody may write any more? */
 static int xshm_pair_is_free(const xshm_rx_t *rx)
 {
     const xshm_turn_t *turn = rx->ring.turn_line;

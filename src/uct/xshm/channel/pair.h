@@ -17,14 +17,15 @@
  * the other channel. The other side joins.
  *
  * Who a receiving channel comes from is only claimed, but for its domain. It is
- * proven to who joins by the TURN record: the name of a channel is random, and is
- * in memory that only its two sides have. Who offers needs no proof, since the
- * line is in memory that only the peer has to which its messages go. It tells the
- * name to that peer, so it offers only to the domain that the other channel comes
- * from: a name is no secret within a domain.
+ * proven to who joins by the TURN record: the name of a channel is random, and
+ * is in memory that only its two sides have. Who offers needs no proof, since
+ * the line is in memory that only the peer has to which its messages go. It
+ * tells the name to that peer, so it offers only to the domain that the other
+ * channel comes from: a name is no secret within a domain.
  *
- * A pair of which one channel ends, and is opened again while the other one goes
- * on, has no turn line, or has none until the other one is opened again, too.
+ * A pair of which one channel ends, and is opened again while the other one
+ * goes on, has no turn line, or has none until the other one is opened again,
+ * too.
  *
  * Threads: the interface's thread.
  */
@@ -32,8 +33,8 @@
 /** Does @a rx claim to come from where @a tx leads to? */
 int xshm_pair_is_claimed(const xshm_tx_t *tx, const xshm_rx_t *rx);
 
-/** Offer the turn line, if it is for this side to do so, the two are a pair, and
- *  all is ready. @return Was it offered? */
+/** Offer the turn line, if it is for this side to do so, the two are a pair,
+ *  and all is ready. @return Was it offered? */
 int xshm_pair_offer(xshm_tx_t *tx, xshm_rx_t *rx);
 
 /** Is this the channel that a TURN record in @a rx names, is it open, and is it

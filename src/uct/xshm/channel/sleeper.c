@@ -28,8 +28,9 @@ static void xshm_sleeper_do_attach(xshm_work_t *work)
     xshm_mailbox_t *mailbox = sleeper->mailbox;
     uint32_t        wants;
 
-    /* REPOST: pairs with POST. An exchange, not a store: whoever finds that this
-     * is posted already has written what is wanted before, and it is read below. */
+    /* REPOST: pairs with POST. An exchange, not a store: whoever finds that
+     * this is posted already has written what is wanted before, and it is read
+     * below. */
     (void)__atomic_exchange_n(&sleeper->is_posted, 0, __ATOMIC_SEQ_CST);
     if (sleeper->conn == NULL) {
         return;

@@ -222,8 +222,8 @@ static void xshm_tx_release(xshm_tx_t *tx)
     xshm_tx_free(tx);
 }
 
-/* Memory that is kept for the peer, or for what it may still send, counts to what
- * it keeps */
+/* Memory that is kept for the peer, or for what it may still send, counts to
+ * what it keeps */
 static void xshm_tx_linger(xshm_tx_t *tx)
 {
     if (xshm_tx_ops(tx)->mem_linger != NULL) {

@@ -52,8 +52,8 @@ typedef struct xshm_reg {
 ucs_status_t xshm_reg_add(void *address, size_t length, unsigned rights,
                           unsigned flags, xshm_reg_t **reg_p);
 
-/** Allocate a region by xshm_platform_ops_t::region_alloc of @a ops, and register
- *  all of it. The name in @a spec is filled here. */
+/** Allocate a region by xshm_platform_ops_t::region_alloc of @a ops, and
+ *  register all of it. The name in @a spec is filled here. */
 ucs_status_t xshm_reg_alloc(const xshm_platform_ops_t *ops,
                             xshm_region_spec_t *spec, xshm_reg_t **reg_p);
 

@@ -49,8 +49,8 @@ typedef struct xshm_view {
 } xshm_view_t;
 
 
-/** Get the view that a key is about, if its owner is in @a domain, and keep it. It
- *  may be new. @return NULL: no memory. */
+/** Get the view that a key is about, if its owner is in @a domain, and keep it.
+ *  It may be new. @return NULL: no memory. */
 xshm_view_t *xshm_view_get(const xshm_abi_key_t *key, int domain);
 
 /** Be done with a view */

@@ -29,7 +29,8 @@
  *  failure, with errno. */
 int xshm_gntalloc_open(void);
 
-/** Is it a descriptor of the device? It need not be one that was opened here. */
+/** Is it a descriptor of the device? It need not be one that was opened
+ *  here. */
 int xshm_gntalloc_is_device(int fd);
 
 /**

@@ -296,8 +296,8 @@ struct xshm_platform_ops {
     void (*disconnect)(xshm_conn_t *conn);
 
     /*
-     * Sleeping and waking up. wake_open is NULL where the platform cannot do it:
-     * then the others are not called, and interfaces have no events.
+     * Sleeping and waking up. wake_open is NULL where the platform cannot do
+     * it: then the others are not called, and interfaces have no events.
      */
 
     /** Make something by which peers can wake one interface */

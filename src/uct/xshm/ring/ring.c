@@ -38,8 +38,8 @@ uint32_t xshm_ring_batch(size_t ring_size)
 }
 
 /* Largest record + wrap waste + kept lines <= ring - credit batch: of what is
- * left, half holds the longest record L, with a waste of at most L and a SKIP in
- * front of it. That must be useful even for the smallest ring. */
+ * left, half holds the longest record L, with a waste of at most L and a SKIP
+ * in front of it. That must be useful even for the smallest ring. */
 XSHM_ABI_ASSERT((XSHM_ABI_RING_MIN_SIZE / XSHM_ABI_LINE_SIZE) -
                         (XSHM_ABI_RING_MIN_SIZE / XSHM_ABI_LINE_SIZE /
                          XSHM_RING_BATCH_DIVISOR) -
@@ -186,8 +186,8 @@ void xshm_ring_tx_take_back(xshm_ring_tx_t *tx)
     xshm_ring_tx_update_room(tx);
 }
 
-/* Lines that are left out from here before the end of the ring, if a record does
- * not fit in front of it */
+/* Lines that are left out from here before the end of the ring, if a record
+ * does not fit in front of it */
 static uint32_t xshm_ring_tx_waste(const xshm_ring_tx_t *tx, uint32_t lines)
 {
     uint32_t contiguous = xshm_ring_line_index(tx->pos, tx->end);
@@ -327,9 +327,9 @@ xshm_ring_rx_fits(const xshm_ring_rx_t *rx, const xshm_abi_record_t *record)
 static xshm_ring_peek_t
 xshm_ring_rx_follow_wrap(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
 {
-    /* At the start a WRAP is not accepted, nor behind a SKIP there, so this does
-     * not repeat: who changes headers while they are read could else lead us
-     * around the ring for ever */
+    /* At the start a WRAP is not accepted, nor behind a SKIP there, so this
+     * does not repeat: who changes headers while they are read could else lead
+     * us around the ring for ever */
     if ((xshm_ring_line_index(rx->base, rx->pos) < XSHM_ABI_FIRST_WRAP_LINE) ||
         (xshm_ring_line_offset(rx->pos) != 0)) {
         return XSHM_RING_VIOLATION;

@@ -27,9 +27,9 @@
  * layouts.
  *
  * Short records share a line, since what a message costs is the travel of its
- * line: they take one or two units of it. Behind one, the consumer looks for the
- * next one in the next unit, which the producer has cleared before, and at the
- * start of the next line.
+ * line: they take one or two units of it. Behind one, the consumer looks for
+ * the next one in the next unit, which the producer has cleared before, and at
+ * the start of the next line.
  *
  * Ordering. Each ordered access has a label and names its partner:
  *
@@ -50,7 +50,8 @@
  *
  * The turn line (xshm_abi_turn_t) is a place for one message besides the ring,
  * which both directions of a pair share. A message there says how many messages
- * come before it, and the next record of that ring says that one comes before it. So the consumer looks there only where its ring is empty, or says so.
+ * come before it, and the next record of that ring says that one comes before
+ * it. So the consumer looks there only where its ring is empty, or says so.
  *
  * Counters of lines run modulo 2^32, and only differences of them are used.
  *
@@ -75,8 +76,8 @@
  * A record of so many lines does not begin where a page does: a SKIP stands
  * there. Copies of 2 KiB and more, whose destination lies 1 to 15 bytes behind
  * the source's place in its page, take up to 28 times as long on some
- * processors. Buffers of programs often begin with a page, and a payload 8 bytes
- * behind its record. docs/performance.md has the figures.
+ * processors. Buffers of programs often begin with a page, and a payload 8
+ * bytes behind its record. docs/performance.md has the figures.
  */
 #define XSHM_RING_LONG_LINES 32u
 
@@ -91,9 +92,9 @@ typedef enum {
 
 
 /**
- * Called after each PUBLISH, PASS or GIVE_BACK, while the other side wants to be
- * woken (sleep.h). There is none as long as nobody asked for it: then all that
- * it costs is one test of a private word.
+ * Called after each PUBLISH, PASS or GIVE_BACK, while the other side wants to
+ * be woken (sleep.h). There is none as long as nobody asked for it: then all
+ * that it costs is one test of a private word.
  */
 typedef void (*xshm_ring_hook_t)(void *ring);
 
@@ -114,7 +115,7 @@ typedef struct xshm_ring_tx {
     uint8_t *end;      /**< End of the ring */
     uint32_t room;     /**< Lines that can be taken without
                                             asking anybody */
-    uint32_t produced; /**< Lines written since the start */
+    uint32_t produced; /**< Lines begun since the start */
     union {
         struct {
             uint32_t num_dirty; /**< Bits set in dirty */
@@ -379,8 +380,8 @@ static inline void *xshm_ring_tx_reserve_line(xshm_ring_tx_t *tx, size_t length)
     return tx->pos + XSHM_RING_HEADER_SIZE;
 }
 
-/** Let a line come here, to be written: the consumer, who has read it, has a copy
- *  that must go away first */
+/** Let a line come here, to be written: the consumer, who has read it, has a
+ *  copy that must go away first */
 static inline void xshm_ring_tx_prefetch(const uint8_t *line)
 {
 #ifdef __x86_64__
@@ -392,13 +393,13 @@ static inline void xshm_ring_tx_prefetch(const uint8_t *line)
 #endif
 }
 
-/** Let the lines of the next record come, if it is as long as the last one. Slow
- *  part of @ref xshm_ring_tx_publish. */
+/** Let the lines of the next record come, if it is as long as the last one.
+ *  Slow part of @ref xshm_ring_tx_publish. */
 void xshm_ring_tx_prefetch_record(const xshm_ring_tx_t *tx, uint32_t lines);
 
 /**
- * Publish a record, and do nothing else: the next line needs no cleaning, and the
- * caller calls the hook.
+ * Publish a record, and do nothing else: the next line needs no cleaning, and
+ * the caller calls the hook.
  *
  * Few stores, since on some processors only as many of them can be under way as
  * the store buffer holds, and the first one to each line waits for it to come
@@ -461,8 +462,8 @@ static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, size_t length,
     }
 }
 
-/** Publish the record of one line whose room was reserved. A short one leaves the
- *  rest of its line to others. */
+/** Publish the record of one line whose room was reserved. A short one leaves
+ *  the rest of its line to others. */
 static inline void
 xshm_ring_tx_commit_line(xshm_ring_tx_t *tx, xshm_abi_record_t record)
 {
@@ -563,7 +564,7 @@ xshm_ring_rx_move(xshm_ring_rx_t *rx, const uint8_t *pos, uint32_t lines)
  *
  * @param [out] lap_p  The lap that it is of there.
  *
- * @return The start of the next line. At the start of a line: that place itself.
+ * @return The start of the next line. At the start of a line: that place.
  */
 static inline const uint8_t *
 xshm_ring_rx_other_place(const xshm_ring_rx_t *rx, uint16_t *lap_p)
@@ -615,7 +616,8 @@ xshm_ring_rx_find_other(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
     return 1;
 }
 
-/** May a record of one line with such a payload stand where the consumer looks? */
+/** May a record of one line with such a payload stand where the consumer
+ *  looks? */
 static inline int
 xshm_ring_rx_is_placed(const xshm_ring_rx_t *rx, uint32_t size)
 {
@@ -659,10 +661,10 @@ xshm_ring_rx_peek(xshm_ring_rx_t *rx, xshm_abi_record_t *record)
  *
  * @param [in] lines  Its length: xshm_ring_lines(record.size). Not of a short
  *                    one, which stands anywhere in its line, so that this would
- *                    pass the end of the ring. For a record of one line give the constant: else the
- *                    processor cannot look for the next record before it has
- *                    seen this one's size (docs/performance.md: 4 times the
- *                    message rate).
+ *                    pass the end of the ring. For a record of one line give
+ *                    the constant: else the processor cannot look for the next
+ *                    record before it has seen this one's size
+ *                    (docs/performance.md: 4 times the message rate).
  */
 static inline void xshm_ring_rx_release(xshm_ring_rx_t *rx, uint32_t lines)
 {
@@ -673,7 +675,7 @@ static inline void xshm_ring_rx_release(xshm_ring_rx_t *rx, uint32_t lines)
 
 /** The same of a short record.
  *
- *  @param [in] length  xshm_ring_short_length(record.size), as a constant, too. */
+ *  @param [in] length  xshm_ring_short_length(record.size), a constant, too. */
 static inline void xshm_ring_rx_release_short(xshm_ring_rx_t *rx, size_t length)
 {
     const uint8_t *next = rx->pos + length;
@@ -696,7 +698,8 @@ static inline void xshm_ring_rx_release_any(xshm_ring_rx_t *rx, uint32_t size)
     }
 }
 
-/** Is there a record, at one place or the other? Only whether: peek reads it. */
+/** Is there a record, at one place or the other? Only whether: peek reads
+ *  it. */
 static inline int xshm_ring_rx_has_record(const xshm_ring_rx_t *rx)
 {
     xshm_abi_record_t record, other;

@@ -12,13 +12,13 @@
  * Sleeping and waking up, on either end of a ring: the consumer sleeps until
  * there is a record, the producer until there is room. Of each ring, one side
  * is here the *sleeper* and the other the *waker*; "news" is what the waker
- * stores and the sleeper waits for: a record's header or the turn line's head, or
- * the count of consumed lines.
+ * stores and the sleeper waits for: a record's header or the turn line's head,
+ * or the count of consumed lines.
  *
  * Each side writes its own line (xshm_abi_wake_t) only. `sleeps` is odd while
  * its owner sleeps. The waker keeps the last odd value that it has served, and
- * notifies once for each new one: so a value of the other's choice costs no more
- * than a notification for each piece of news.
+ * notifies once for each new one: so a value of the other's choice costs no
+ * more than a notification for each piece of news.
  *
  * The sleeper:                          The waker:
  *
@@ -32,8 +32,8 @@
  *
  * BEFORE_LOOK pairs with AFTER_NEWS: either LOOK_AGAIN finds the news, or
  * IS_ASLEEP finds the sleeper asleep. AFTER_NEWS is paid only by a waker with a
- * hook, that is when the sleeper has asked for it. For that, the waker's service
- * thread does:
+ * hook, that is when the sleeper has asked for it. For that, the waker's
+ * service thread does:
  *
  *     HOOK        store of the hook
  *     ALL_THREADS a full fence in each thread of this process (membarrier)
@@ -94,7 +94,8 @@ static inline void xshm_sleep_fence(void)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-/** Say that this side does not sleep any more. A notification may still come. */
+/** Say that this side does not sleep any more. A notification may still
+ *  come. */
 static inline void xshm_sleep_end(xshm_sleep_t *sleep)
 {
     if (xshm_sleep_is_odd(sleep->sleeps)) {
@@ -103,8 +104,8 @@ static inline void xshm_sleep_end(xshm_sleep_t *sleep)
     }
 }
 
-/** Has the waker acknowledged that this side wants to be woken? If not, news may
- *  come without a notification. */
+/** Has the waker acknowledged that this side wants to be woken? If not, news
+ *  may come without a notification. */
 static inline int xshm_sleep_is_acked(const xshm_sleep_t *sleep)
 {
     /* ACKED: pairs with ACK */

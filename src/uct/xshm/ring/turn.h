@@ -9,10 +9,10 @@
 #include "ring.h"
 
 /**
- * The turn line of a pair (xshm_abi_turn_t): the two rings of this side, one that
- * it produces into and one that it consumes, and the line that both may use.
- * Either ring may be missing: without a producer the turn, once it is ours,
- * stays here; without a consumer it does not come back.
+ * The turn line of a pair (xshm_abi_turn_t): the two rings of this side, one
+ * that it produces into and one that it consumes, and the line that both may
+ * use. Either ring may be missing: without a producer the turn, once it is
+ * ours, stays here; without a consumer it does not come back.
  *
  * Threads: as those of the rings, which belong to one thread here.
  */

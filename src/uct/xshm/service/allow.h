@@ -31,8 +31,9 @@ ucs_status_t
 xshm_allow_init(xshm_allow_t *allow, const ucs_config_allow_list_t *config);
 
 /**
- * The only domain that is allowed besides @a own, the one of this virtual machine
- * (XSHM_DOMAIN_SAME: not known). So one list can be the setting of all machines.
+ * The only domain that is allowed besides @a own, the one of this virtual
+ * machine (XSHM_DOMAIN_SAME: not known). So one list can be the setting of all
+ * machines.
  *
  * @return XSHM_DOMAIN_SAME if it is not one.
  */

@@ -189,7 +189,8 @@ static void xshm_service_close_platforms(void)
     }
 }
 
-/* Once for each process that uses the transport: UCX goes on with what it has */
+/* Once for each process that uses the transport: UCX goes on with what it
+ * has */
 static void
 xshm_service_report_unusable(const xshm_platform_ops_t *ops, const char *reason)
 {

@@ -490,8 +490,8 @@ static void xshm_local_complain_deaf(xshm_local_t *local)
     }
 }
 
-/* Only a sender asks, once, and gives its descriptors, which the kernel drops if
- * this process may have no more */
+/* Only a sender asks, once, and gives its descriptors, which the kernel drops
+ * if this process may have no more */
 static int xshm_local_is_request(xshm_local_link_t      *link,
                                  const xshm_local_msg_t *msg, const int *fds)
 {

@@ -215,9 +215,9 @@ err_close_fd:
     return status;
 }
 
-/* Who connects says who it is, and could be anybody else of this user: a request
- * would give it our token for the real one. Only that one listens on the
- * socket of its name. */
+/* Who connects says who it is, and could be anybody else of this user: a
+ * request would give it our token for the real one. Only that one listens on
+ * the socket of its name. */
 static int xshm_local_link_is_proved(xshm_local_link_t *link)
 {
     pid_t pid;

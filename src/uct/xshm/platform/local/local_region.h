@@ -10,10 +10,10 @@
 
 /**
  * Memory that is allocated to be mapped by peers: one memory file each, whose
- * descriptor is passed to who names a registration in it. Memory that is granted
- * to another virtual machine is passed in the same way: its file is the device
- * by which it was granted (gntalloc.h), and the file's only pages, which begin
- * at its start, are that memory.
+ * descriptor is passed to who names a registration in it. Memory that is
+ * granted to another virtual machine is passed in the same way: its file is the
+ * device by which it was granted (gntalloc.h), and the file's only pages, which
+ * begin at its start, are that memory.
  */
 
 /** A peer's region that is mapped here */

@@ -114,7 +114,8 @@ xshm_xen_find_number(const char *path, unsigned *major_p, unsigned *minor_p)
     return num_read == 2;
 }
 
-/* A module that is loaded already does not bring back a node that was removed */
+/* A module that is loaded already does not bring back a node that was
+ * removed */
 static void xshm_xen_explain_missing(const char *path, const char *module,
                                      char *reason, size_t max)
 {
@@ -429,8 +430,8 @@ static int xshm_xen_domain(const void *dev_addr)
     return ((const xshm_xen_dev_addr_t *)dev_addr)->domid;
 }
 
-/* This machine was restored, or has moved: nothing that was granted or mapped is
- * valid any more, even if it has got the same number again. */
+/* This machine was restored, or has moved: nothing that was granted or mapped
+ * is valid any more, even if it has got the same number again. */
 static void xshm_xen_handle_resume(xshm_xen_t *xen)
 {
     (void)xshm_xen_publish(xen);
@@ -443,9 +444,9 @@ static void xshm_xen_handle_resume(xshm_xen_t *xen)
     xshm_xen_forget_lookups(xen, UINT32_MAX);
 }
 
-/* A watch fires when it is set. The kernel sets all of them again, without being
- * told, when the machine is resumed; not when a suspension was cancelled. Nobody
- * changes this node itself. */
+/* A watch fires when it is set. The kernel sets all of them again, without
+ * being told, when the machine is resumed; not when a suspension was cancelled.
+ * Nobody changes this node itself. */
 static void xshm_xen_note_domains(xshm_xen_t *xen)
 {
     xen->was_resumed  = xen->was_resumed || xen->is_listening;
@@ -476,7 +477,8 @@ static void xshm_xen_note_change(xshm_xen_t *xen, uint32_t domid, char folder,
     }
 }
 
-/* That a domain which we have nothing to do with changes who it is costs nothing */
+/* That a domain which we have nothing to do with changes who it is costs
+ * nothing */
 static void xshm_xen_note_event(xshm_xen_t *xen, const char *path)
 {
     xshm_xen_path_t parsed;

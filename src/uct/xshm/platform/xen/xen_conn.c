@@ -48,7 +48,8 @@
 #define XSHM_XEN_MAX_ALL_REFUSALS 128
 
 
-/* Channels to one process that a domain can have: of as many of its processes */
+/* Channels to one process that a domain can have: of as many of its
+ * processes */
 #define XSHM_XEN_MAX_CHANNELS 1024u
 
 
@@ -291,8 +292,8 @@ static void xshm_xen_conn_scan_asking(xshm_xen_conn_t *conn, uint64_t now)
     }
 }
 
-/* Its number may be another machine's by now. That is not to be told the token, nor
- * where the messages are that were written for the one before. */
+/* Its number may be another machine's by now. That is not to be told the token,
+ * nor where the messages are that were written for the one before. */
 static int xshm_xen_conn_is_for_domain(const xshm_xen_conn_t *conn)
 {
     char identity[XSHM_XEN_VALUE_MAX];

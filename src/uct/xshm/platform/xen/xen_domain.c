@@ -141,9 +141,9 @@ int xshm_xen_domain_is_known(const xshm_xen_domain_t *domain)
     return !domain->has_ended && (domain->identity[0] != '\0');
 }
 
-/* The first answer, since it seemed to end, says which one it is. Another one than
- * before has nothing of what that had, if it can be believed: that is a peer's word,
- * as when it says that it has unmapped something. */
+/* The first answer, since it seemed to end, says which one it is. Another one
+ * than before has nothing of what that had, if it can be believed: that is a
+ * peer's word, as when it says that it has unmapped something. */
 static void
 xshm_xen_domain_meet(xshm_xen_domain_t *domain, const char *identity)
 {
@@ -173,7 +173,8 @@ static void xshm_xen_domain_forget(xshm_xen_t *xen, xshm_xen_domain_t *domain)
     xshm_xen_remove_folders(xen, domain->domid);
 }
 
-/* Of a machine that is known to have ended, and has no channels, that is no news */
+/* Of a machine that is known to have ended, and has no channels, that is no
+ * news */
 static int xshm_xen_domain_can_end(xshm_xen_domain_t *domain)
 {
     return !domain->has_ended || xshm_xen_domain_is_used(domain);

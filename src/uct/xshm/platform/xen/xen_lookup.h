@@ -11,9 +11,10 @@
 #include <ucs/datastruct/list.h>
 
 /**
- * The machines that this process was asked to find, and what xenstore said. Their
- * addresses come from peers, so there can be any number of them: so many are kept,
- * and the one that was asked for the longest time ago is forgotten for a new one.
+ * The machines that this process was asked to find, and what xenstore said.
+ * Their addresses come from peers, so there can be any number of them: so many
+ * are kept, and the one that was asked for the longest time ago is forgotten
+ * for a new one.
  *
  * Nothing here calls Xen.
  *

@@ -32,9 +32,9 @@
  * peer can keep is so bounded by that limit, and by what this side itself has
  * used at once. Pages never go to another domain.
  *
- * But a domain's number can become another machine's, which can map all that was
- * granted to the one before. So nothing that was sent stays in the pool; and when
- * a machine seems to end, what it has kept is cleared, too.
+ * But a domain's number can become another machine's, which can map all that
+ * was granted to the one before. So nothing that was sent stays in the pool;
+ * and when a machine seems to end, what it has kept is cleared, too.
  *
  * Only the hypervisor's word is taken for a domain's end: what its nodes in
  * xenstore say, the domain can write itself.
@@ -46,8 +46,8 @@
 /* Pages that a domain may keep from being freed, besides its channels */
 #define XSHM_XEN_MEM_QUARANTINE_MAX 256
 
-/* Pages of channels that this side has closed and the domain keeps open: for some
- * hundred that are about to be drained */
+/* Pages of channels that this side has closed and the domain keeps open: for
+ * some hundred that are about to be drained */
 #define XSHM_XEN_MEM_LINGER_MAX 8192
 
 static size_t xshm_xen_mem_num_pages(const xshm_xen_mem_t *mem)
@@ -256,8 +256,8 @@ xshm_xen_pool_find(xshm_xen_t *xen, uint32_t domid, size_t data_size)
 }
 
 /* All that we have written: as when it was new. The references stay, since the
- * peer can only read them, and what it writes, since that tells whether it still
- * has the memory. */
+ * peer can only read them, and what it writes, since that tells whether it
+ * still has the memory. */
 static void xshm_xen_mem_clean(xshm_xen_mem_t *mem)
 {
     xshm_abi_data_t *data       = mem->super.data;
@@ -271,8 +271,8 @@ static void xshm_xen_mem_clean(xshm_xen_mem_t *mem)
     memset(turn, 0, sizeof(*turn));
 }
 
-/* They may stay for long, and whoever gets the domain's number can map them: what
- * was sent to the one before is not for it. Under the lock. */
+/* They may stay for long, and whoever gets the domain's number can map them:
+ * what was sent to the one before is not for it. Under the lock. */
 static void xshm_xen_mem_add_to_pool(xshm_xen_mem_t *mem)
 {
     xshm_xen_mem_clean(mem);
@@ -556,8 +556,9 @@ xshm_xen_mem_has_doubts(xshm_xen_t *xen, const xshm_xen_domain_t *domain)
     return has_doubts;
 }
 
-/* Is a machine that seemed to end not there any more? Then it has nothing mapped,
- * nor will the next one with its number have. @return Not zero: not known yet. */
+/* Is a machine that seemed to end not there any more? Then it has nothing
+ * mapped, nor will the next one with its number have. @return Not zero: not
+ * known yet. */
 static int xshm_xen_mem_settle_doubts(xshm_xen_t *xen)
 {
     int                is_left = 0;
@@ -584,8 +585,8 @@ static int xshm_xen_mem_settle_doubts(xshm_xen_t *xen)
     return is_left;
 }
 
-/* Did the peer's machine end since it seemed to, for sure, or by the word of the
- * next one? Also of what was freed long after that. */
+/* Did the peer's machine end since it seemed to, for sure, or by the word of
+ * the next one? Also of what was freed long after that. */
 static int xshm_xen_mem_has_outlived(const xshm_xen_mem_t *mem, int is_for_sure)
 {
     const xshm_xen_domain_t *domain =
@@ -669,8 +670,8 @@ void xshm_xen_mem_doubt(xshm_xen_t *xen, const xshm_xen_domain_t *domain)
     xshm_xen_mem_t *mem;
 
     pthread_mutex_lock(&xen->lock);
-    /* Some may be without a connection, since somebody still reads the peer's last
-     * messages in it. It is cleaned when it is freed. */
+    /* Some may be without a connection, since somebody still reads the peer's
+     * last messages in it. It is cleaned when it is freed. */
     ucs_list_for_each(mem, &xen->lingering, list) {
         if (mem->domid == domain->domid) {
             xshm_xen_mem_doubt_one(mem, domain);

@@ -13,11 +13,11 @@
 /**
  * What has changed in the trees of other domains, and was not looked at yet.
  *
- * A domain can change its own nodes as fast as xenstored lets it, and each change
- * is an event, which libxenstore keeps until it is taken. So events are taken at
- * once, and are noted here: the same node once, however often it changes, and so
- * many of a domain at most. Domains take turns, and each of them has a budget:
- * looking at a node costs a request to xenstored.
+ * A domain can change its own nodes as fast as xenstored lets it, and each
+ * change is an event, which libxenstore keeps until it is taken. So events are
+ * taken at once, and are noted here: the same node once, however often it
+ * changes, and so many of a domain at most. Domains take turns, and each of
+ * them has a budget: looking at a node costs a request to xenstored.
  *
  * Nothing here calls Xen.
  *

@@ -160,9 +160,9 @@ uint32_t xshm_xen_now_s(void);
  *  time it is opened; the old one has left the set by being closed. */
 ucs_status_t xshm_xen_poll_store(xshm_xen_t *xen);
 
-/** Take events of xenstore out of libxenstore, which keeps them without a limit,
- *  and note what has changed. Nothing else is done, so it can be called amidst
- *  anything; and is to be, where xenstored is asked many things. */
+/** Take events of xenstore out of libxenstore, which keeps them without a
+ *  limit, and note what has changed. Nothing else is done, so it can be called
+ *  amidst anything; and is to be, where xenstored is asked many things. */
 void xshm_xen_note_events(xshm_xen_t *xen);
 
 /** Let the service thread call dispatch soon. Any thread. */
@@ -199,8 +199,8 @@ ucs_status_t xshm_xen_mem_map(xshm_xen_t *xen, uint32_t domid, uint32_t gref,
  *  @return Zero if nothing is left to be done. */
 int xshm_xen_mem_release(xshm_xen_t *xen);
 
-/** A domain seems to be gone. What it was sent is cleared; what it had mapped is
- *  free once that is sure. */
+/** A domain seems to be gone. What it was sent is cleared; what it had mapped
+ *  is free once that is sure. */
 void xshm_xen_mem_doubt(xshm_xen_t *xen, const xshm_xen_domain_t *domain);
 
 /** The same of the memory of a channel that is still there */
@@ -271,14 +271,15 @@ int xshm_xen_domain_may_map(const xshm_xen_domain_t *domain,
 /** Note with whom there are channels now, for who allocates memory */
 void xshm_xen_domain_note(xshm_xen_t *xen);
 
-/** Is it still there, and the same machine? If not, its channels end, and what it
- *  was sent is cleared: also if there are no channels. */
+/** Is it still there, and the same machine? If not, its channels end, and what
+ *  it was sent is cleared: also if there are no channels. */
 void xshm_xen_domain_check(xshm_xen_t *xen, xshm_xen_domain_t *domain);
 
 /** Is it there, as far as is known, and which machine it is? */
 int xshm_xen_domain_is_known(const xshm_xen_domain_t *domain);
 
-/** There are channels, or will be: learn who it is, and of its end from now on */
+/** There are channels, or will be: learn who it is, and of its end from now
+ *  on */
 void xshm_xen_domain_scan_used(xshm_xen_t *xen, xshm_xen_domain_t *domain,
                                uint64_t now);
 
@@ -342,7 +343,8 @@ void xshm_xen_handle_refusal(xshm_xen_t *xen, const xshm_xen_path_t *path);
  */
 int xshm_xen_scan(xshm_xen_t *xen);
 
-/** Remove the nodes below which requests to a domain, and refusals of its own, are */
+/** Remove the nodes below which requests to a domain, and refusals of its own,
+ *  are */
 void xshm_xen_remove_folders(xshm_xen_t *xen, uint32_t peer);
 
 /** Remove what requests and refusals a process that died has left */

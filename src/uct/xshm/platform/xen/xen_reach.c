@@ -35,8 +35,8 @@ int xshm_xen_is_unreachable(const xshm_xen_t *xen)
     return xen->is_deaf || xen->is_hidden;
 }
 
-/* Whom nobody can ask has an address that nobody reaches: its peers take another
- * transport, instead of waiting for an answer */
+/* Whom nobody can ask has an address that nobody reaches: its peers take
+ * another transport, instead of waiting for an answer */
 void xshm_xen_get_dev_addr(const xshm_platform_t *platform, void *dev_addr)
 {
     static const xshm_xen_dev_addr_t nobody;

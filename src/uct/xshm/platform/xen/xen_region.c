@@ -22,15 +22,15 @@
 
 /*
  * The pages of a region belong to a file of their own, so that it can be passed
- * to processes of this machine. Its table and its mappers' page belong to a file
- * that is never passed on.
+ * to processes of this machine. Its table and its mappers' page belong to a
+ * file that is never passed on.
  *
  * What is freed is revoked at once, and then treated as the memory of channels
- * (xen_mem.c): it waits until the peers say, by the mappers' page, that they have
- * unmapped it; then it can become another region for the same domain, or is
- * freed, if no more than a limit of that domain's pages were freed on its word.
- * When too much waits, nothing more is granted to that domain: memory is not
- * mapped then, and accessed by message.
+ * (xen_mem.c): it waits until the peers say, by the mappers' page, that they
+ * have unmapped it; then it can become another region for the same domain, or
+ * is freed, if no more than a limit of that domain's pages were freed on its
+ * word. When too much waits, nothing more is granted to that domain: memory is
+ * not mapped then, and accessed by message.
  */
 
 /* A region shall not take the pages that channels need: so much of the limit is
@@ -255,8 +255,8 @@ err_close:
     return 0;
 }
 
-/* Under the lock. Grant new pages, if @a share are left then: how many there are
- * cannot be read anywhere, so it is tried, by granting them to nobody. */
+/* Under the lock. Grant new pages, if @a share are left then: how many there
+ * are cannot be read anywhere, so it is tried, by granting them to nobody. */
 static int xshm_xen_region_try_grant(xshm_xen_region_t *region, uint32_t share)
 {
     uint64_t  index;
@@ -373,7 +373,8 @@ static int xshm_xen_region_fits(const xshm_xen_region_t *region, uint32_t domid,
            xshm_xen_mappers_is_empty(region->mappers);
 }
 
-/* Under the lock: the smallest that fits, of those that this domain had before */
+/* Under the lock: the smallest that fits, of those that this domain had
+ * before */
 static xshm_xen_region_t *
 xshm_xen_region_find(uint32_t domid, uint32_t num_pages, int is_writable)
 {
@@ -425,8 +426,8 @@ static void xshm_xen_region_describe(xshm_xen_region_t        *region,
     xshm_xen_table_write(region->table, spec->id, &content);
 }
 
-/* Under the lock. What stays may be mapped by whoever gets the domain's number: what
- * was in it is not for that. */
+/* Under the lock. What stays may be mapped by whoever gets the domain's number:
+ * what was in it is not for that. */
 static void xshm_xen_region_clear(xshm_xen_region_t *region)
 {
     size_t length = (size_t)region->num_pages * XSHM_ABI_PAGE_SIZE;
@@ -529,7 +530,8 @@ void xshm_xen_region_free(xshm_region_t *super)
     xshm_xen_region_put(region);
 }
 
-/* Under the lock. May it be freed, although its domain may lie? Then it counts. */
+/* Under the lock. May it be freed, although its domain may lie? Then it
+ * counts. */
 static int xshm_xen_region_may_free(const xshm_xen_region_t *region)
 {
     uint32_t         num_pages = xshm_xen_region_all_pages(region);

@@ -29,19 +29,20 @@ void xshm_xen_region_free(xshm_region_t *region);
 /** See xshm_platform_ops_t::region_num_refused */
 uint64_t xshm_xen_region_num_refused(void);
 
-/** Let the service thread of this platform, or NULL, look after what is freed */
+/** Let the service thread of this platform, or NULL, look after what is
+ *  freed */
 void xshm_xen_region_attach(xshm_xen_t *xen);
 
 /** Free what peers have unmapped in the meantime. @return Zero if nothing is
  *  left to be done. */
 int xshm_xen_region_release(void);
 
-/** A domain seems to be gone: nothing more is offered to it, and what is freed is
- *  cleared. Whether it is, only the hypervisor knows for sure. */
+/** A domain seems to be gone: nothing more is offered to it, and what is freed
+ *  is cleared. Whether it is, only the hypervisor knows for sure. */
 void xshm_xen_region_doubt(uint32_t domid);
 
-/** Another machine says that it has come in the place of a domain that seemed to
- *  be gone: that has nothing mapped any more */
+/** Another machine says that it has come in the place of a domain that seemed
+ *  to be gone: that has nothing mapped any more */
 void xshm_xen_region_disown(uint32_t domid);
 
 /** A domain that seemed to be gone is so for sure */

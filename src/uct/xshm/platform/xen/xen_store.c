@@ -182,16 +182,16 @@ xshm_xen_store_list(xshm_xen_store_t *store, const char *path, unsigned *num_p)
                    NULL;
 }
 
-/* xenstored says E2BIG, oxenstored EQUOTA; Linux makes EINVAL of what it does not
- * know. What is asked for here is valid. */
+/* xenstored says E2BIG, oxenstored EQUOTA; Linux makes EINVAL of what it does
+ * not know. What is asked for here is valid. */
 static int xshm_xen_store_is_quota(int error)
 {
     return (error == E2BIG) || (error == EINVAL);
 }
 
-/* Nothing ends a process that waits in Linux for xenstored to answer about a watch,
- * not even SIGKILL; who waits for the value of a node can end. So that is asked
- * first: if xenstored does not answer, the service waits there. */
+/* Nothing ends a process that waits in Linux for xenstored to answer about a
+ * watch, not even SIGKILL; who waits for the value of a node can end. So that
+ * is asked first: if xenstored does not answer, the service waits there. */
 static void xshm_xen_store_await(xshm_xen_store_t *store)
 {
     free(xshm_xen_store_read(store, "domid"));

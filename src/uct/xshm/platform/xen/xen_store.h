@@ -38,9 +38,9 @@ typedef char **xshm_xen_event_t;
 #define XSHM_XEN_STORE_TIMEOUT 10
 
 /**
- * Does xenstored answer at all? It does not any more for this machine when it was
- * started anew without its state; and libxenstore would wait for ever. A thread of
- * its own finds out, so whoever starts a process can be told.
+ * Does xenstored answer at all? It does not any more for this machine when it
+ * was started anew without its state; and libxenstore would wait for ever. A
+ * thread of its own finds out, so whoever starts a process can be told.
  *
  * Threads: any.
  */
@@ -73,7 +73,8 @@ int xshm_xen_store_write(xshm_xen_store_t *store, const char *path,
 int xshm_xen_store_share(xshm_xen_store_t *store, uint32_t domid,
                          const char *path, uint32_t reader);
 
-/** Could a node be made now? @a path is the one to try, and is gone after it. */
+/** Could a node be made now? @a path is the one to try, and is gone after
+ *  it. */
 int xshm_xen_store_has_room(xshm_xen_store_t *store, const char *path);
 
 /** Remove a node, if it is there */

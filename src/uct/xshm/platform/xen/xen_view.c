@@ -18,10 +18,10 @@
 /*
  * The owner is not asked: its machine may be busy with other things. A key says
  * by which grant the table of the memory can be mapped. Nothing of it is
- * believed: what is mapped are grants of the machine that the endpoint leads to,
- * and they are what was looked for only if the table has the random name that
- * the key has. The table may be anything at any time, so it is copied, and the
- * copy is checked.
+ * believed: what is mapped are grants of the machine that the endpoint leads
+ * to, and they are what was looked for only if the table has the random name
+ * that the key has. The table may be anything at any time, so it is copied, and
+ * the copy is checked.
  */
 
 typedef struct xshm_xen_view {

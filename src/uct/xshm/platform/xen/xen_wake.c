@@ -25,8 +25,8 @@
  */
 
 /* Event channels, of the few that this machine has (1023), that one domain can
- * make a process allocate: for that many of its processes that sleep, half of it
- * for each side's. The others are looked at by a timer. */
+ * make a process allocate: for that many of its processes that sleep, half of
+ * it for each side's. The others are looked at by a timer. */
 #define XSHM_XEN_MAX_PORTS 128u
 
 /* No domain has a port of this number that could be bound */
