@@ -39,7 +39,7 @@
  *   EARLY_ACK   the acknowledgement comes before ALL_THREADS
  *   SAME_WISH   who asks again does so with the same number
  *
- * Not here, since no wake-up depends on it: that PUBLISH and GIVE_BACK are
+ * Not here, since no wake-up depends on it: that PUBLISH, PASS and GIVE_BACK are
  * releases (for what a record holds, and for what may be overwritten; in this
  * model they are plain stores), and that HOOK is one.
  */
@@ -169,7 +169,7 @@ inline publish(me, count) {
     hook = mem[HOOK(me)];
     STORE(me, NEWS(me), count);
 #else
-    STORE(me, NEWS(me), count);                 /* PUBLISH, GIVE_BACK */
+    STORE(me, NEWS(me), count);                 /* PUBLISH, PASS, GIVE_BACK */
     hook = mem[HOOK(me)];                       /* IS_HOOKED */
 #endif
     if
@@ -184,7 +184,7 @@ inline publish(me, count) {
 #else
     do
     :: atomic { !published[me] ->
-           mem[NEWS(me)] = count;               /* PUBLISH, GIVE_BACK */
+           mem[NEWS(me)] = count;               /* PUBLISH, PASS, GIVE_BACK */
            published[me] = true }
     :: atomic { !looked_at_hook[me] ->
            hook = mem[HOOK(me)];                /* IS_HOOKED */
