@@ -422,25 +422,38 @@ const hostile_device_t hostile_xen = {.name        = "xen",
  * behind them it has seen them all. */
 static void xen_values(const hostile_address_t *victim)
 {
-    static const char *values[] = {"",
-                                   "1",
-                                   "1 1",
-                                   "1 1 1 1",
-                                   "x",
-                                   "-1 -1 -1",
-                                   "1 99999999999 1 1",
-                                   "1  1 1 1",
-                                   "4294967296 1 1 1",
-                                   "1 1 1 1 zz 1 zz",
-                                   "77 1 1 1",
-                                   "1 1 1 4294967295 0 0 0"};
-    uint32_t           domid    = xen_domid(victim);
-    hostile_channel_t  channel  = {.domid = domid};
-    unsigned           i;
+    /* Behind the version, or without it. Who has another version is answered, and
+     * not more often than some requests in half a minute. */
+    static const struct {
+        int         is_ours;
+        const char *rest;
+    } values[]                = {{0, ""},
+                                 {1, ""},
+                                 {1, " 1"},
+                                 {1, " 1 1 1"},
+                                 {0, "x"},
+                                 {0, "-1 -1 -1"},
+                                 {1, " 99999999999 1 1"},
+                                 {1, "  1 1 1"},
+                                 {0, "4294967296 1 1 1"},
+                                 {1, " 1 1 1 zz 1 zz"},
+                                 {0, "77 1 1 1"},
+                                 {1, " 1 1 4294967295 0 0 0"}};
+    uint32_t          domid   = xen_domid(victim);
+    hostile_channel_t channel = {.domid = domid};
+    char              version[XEN_VALUE_MAX], value[XEN_VALUE_MAX];
+    unsigned          i, kind;
 
+    snprintf(version, sizeof(version), "%u", XSHM_ABI_VERSION);
     for (i = 0; i < 4 * XEN_ROUNDS; ++i) {
+        kind = i % HOSTILE_ARRAY_SIZE(values);
         xen_set_name(&channel, victim);
-        xen_write(domid, channel.name, values[i % HOSTILE_ARRAY_SIZE(values)]);
+        value[0] = '\0';
+        if (values[kind].is_ours) {
+            strcpy(value, version);
+        }
+        strcat(value, values[kind].rest);
+        xen_write(domid, channel.name, value);
     }
     hostile_knock(victim);
     xen_remove(domid, "");
