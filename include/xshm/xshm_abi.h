@@ -20,7 +20,7 @@
  *     +-----------------+-----------------+--------------------------------+
  *     0                 256               4096                  4096 + size
  *
- *     return page (the receiver writes it, the sender only reads it)
+ *     return page (the receiver writes it; the sender, of one line only)
  *     +-------------------+---------------------------------------------+
  *     | counters, turn    | refused operations | reply room             |
  *     +-------------------+---------------------------------------------+
@@ -191,7 +191,8 @@ typedef union xshm_abi_turn_head {
  * one, and then it is the other side's turn. The owner of the memory begins. So
  * a question and its answer travel in one line, which is half the way of a line
  * that one side writes and the other one reads (docs/performance.md, "The turn
- * line"). Who has written it does not read it before the other one has.
+ * line"). Who has written it waits for a head with the next number, and takes
+ * no other one.
  */
 typedef struct xshm_abi_turn {
     xshm_abi_turn_head_t head;

@@ -1033,7 +1033,7 @@ static void test_message_with_a_forgotten_flag(void **state)
 
     test_start(pair, 0);
     test_send_by_turn(&side[0], 8);
-    side[0].tx.turn = 0;
+    side[0].tx.gate = 0;
     assert_true(test_send_by_ring(&side[0], 8));
     assert_int_equal(xshm_ring_rx_peek(&side[1].rx, &record), XSHM_RING_RECORD);
     xshm_ring_rx_release_any(&side[1].rx, record.size);

@@ -221,6 +221,17 @@ xshm_ep_copy_line(uint8_t *dst, const uint8_t *src, size_t length)
     }
 }
 
+/* The payload of am_short, where it is to be sent from */
+static UCS_F_ALWAYS_INLINE void
+xshm_ep_fill_line(xshm_ep_t *ep, uint8_t id, uint8_t *dst, uint64_t header,
+                  const void *payload, unsigned length)
+{
+    *(uint64_t *)dst = header;
+    xshm_ep_copy_line(dst + sizeof(header), payload, length);
+    xshm_ep_trace(ep, id, dst, sizeof(header) + length, "SHORT");
+    UCT_TL_EP_STAT_OP(&ep->super, AM, SHORT, sizeof(header) + length);
+}
+
 /* What one line can carry behind the header of am_short, and so can the turn
  * line */
 #define XSHM_EP_LINE_LENGTH (XSHM_RING_LINE_PAYLOAD - sizeof(uint64_t))
@@ -274,10 +285,7 @@ static ucs_status_t xshm_ep_am_short_turn(xshm_ep_t *ep, uint8_t id,
     size_t           size = sizeof(header) + length;
     xshm_ring_hook_t hook;
 
-    *(uint64_t *)dst = header;
-    xshm_ep_copy_line(dst + sizeof(header), payload, length);
-    xshm_ep_trace(ep, id, dst, size, "SHORT");
-    UCT_TL_EP_STAT_OP(&ep->super, AM, SHORT, size);
+    xshm_ep_fill_line(ep, id, dst, header, payload, length);
     hook = xshm_turn_pass(ring, id, size);
     return ucs_likely(hook == NULL) ? UCS_OK : xshm_ep_call_hook(ring, hook);
 }
@@ -310,10 +318,7 @@ static UCS_F_ALWAYS_INLINE ucs_status_t xshm_ep_am_short_line(
         return xshm_ep_am_short_other(ep, id, header, payload, length);
     }
 
-    *(uint64_t *)dst = header;
-    xshm_ep_copy_line(dst + sizeof(header), payload, length);
-    xshm_ep_trace(ep, id, dst, size, "SHORT");
-    UCT_TL_EP_STAT_OP(&ep->super, AM, SHORT, size);
+    xshm_ep_fill_line(ep, id, dst, header, payload, length);
     hook = xshm_ring_tx_advance(ring, record_length, xshm_ep_record(id, size));
     return ucs_likely(hook == NULL) ? UCS_OK : xshm_ep_call_hook(ring, hook);
 }

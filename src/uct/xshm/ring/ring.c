@@ -113,7 +113,7 @@ void xshm_ring_tx_mark_dirty(xshm_ring_tx_t *tx, uint32_t first, uint32_t count)
         mask  = (UINT64_MAX >> (XSHM_RING_DIRTY_BITS - chunk)) << bit;
         word  = &tx->dirty[first / XSHM_RING_DIRTY_BITS];
 
-        tx->num_dirty += __builtin_popcountll(mask & ~*word);
+        tx->gate += (uint64_t)__builtin_popcountll(mask & ~*word);
         *word |= mask;
         first += chunk;
         count -= chunk;
@@ -131,7 +131,7 @@ static void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint32_t lines)
 
     if (*word & mask) {
         *word &= ~mask;
-        --tx->num_dirty;
+        --tx->gate;
         /* A zeroed header is of no lap. Ordered by PUBLISH, which follows. */
         __atomic_store_n((uint64_t *)line, 0, __ATOMIC_RELAXED);
     }
@@ -140,12 +140,12 @@ static void xshm_ring_tx_clean(xshm_ring_tx_t *tx, uint32_t lines)
 xshm_abi_record_t xshm_ring_tx_prepare(xshm_ring_tx_t *tx, uint32_t lines,
                                        xshm_abi_record_t record)
 {
-    if (tx->num_dirty != 0) {
+    if (tx->gate & XSHM_RING_NUM_DIRTY) {
         xshm_ring_tx_clean(tx, lines);
     }
 
-    if (tx->turn & XSHM_RING_TURN_PRECEDES) {
-        tx->turn &= ~XSHM_RING_TURN_PRECEDES;
+    if (tx->gate & XSHM_RING_TURN_PRECEDES) {
+        tx->gate &= ~XSHM_RING_TURN_PRECEDES;
         record.type |= XSHM_RECORD_AFTER_TURN;
     }
 

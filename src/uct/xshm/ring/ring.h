@@ -101,12 +101,15 @@ typedef void (*xshm_ring_hook_t)(void *ring);
 typedef struct xshm_turn xshm_turn_t;
 
 
-/** What a producer has to mind about the turn line */
-enum {
-    XSHM_RING_TURN_IS_OURS  = 1u << 0, /**< A message may be written there */
-    XSHM_RING_TURN_PRECEDES = 1u << 1  /**< One was, and the next record has to
-                                            say so */
-};
+/** What keeps a record of one line from the fast path (xshm_ring_tx_t::gate):
+ *  it is our turn, so that a message may be written in the turn line */
+#define XSHM_RING_TURN_IS_OURS (1ull << 32)
+
+/** One was written there, and the next record has to say so */
+#define XSHM_RING_TURN_PRECEDES (1ull << 33)
+
+/** Lines that are marked in the bitmap "dirty", as a number */
+#define XSHM_RING_NUM_DIRTY ((1ull << 32) - 1)
 
 
 /** Producer's side, in private memory */
@@ -116,14 +119,10 @@ typedef struct xshm_ring_tx {
     uint32_t room;     /**< Lines that can be taken without
                                             asking anybody */
     uint32_t produced; /**< Lines begun since the start */
-    union {
-        struct {
-            uint32_t num_dirty; /**< Bits set in dirty */
-            uint32_t turn;      /**< XSHM_RING_TURN_xx */
-        };
-        uint64_t gate; /**< Zero: a record of one line needs nothing else */
-    };
-    uint16_t         lap;  /**< Present lap */
+    uint64_t gate; /**< Zero: a record of one line needs nothing else. Read and
+                        written as a whole: a load that covers more than the
+                        last store to it would wait for all stores before it. */
+    uint16_t lap;  /**< Present lap */
     xshm_ring_hook_t hook; /**< After PUBLISH and PASS; any thread sets it */
     /* These two are side by side for the compiler to write both at once */
     uint64_t                 num_records; /**< Published, with fillers and what

@@ -73,7 +73,7 @@ static inline int xshm_turn_grab(const xshm_turn_t *turn)
         return 0;
     }
 
-    turn->tx->turn |= XSHM_RING_TURN_IS_OURS;
+    turn->tx->gate |= XSHM_RING_TURN_IS_OURS;
     return 1;
 }
 
@@ -81,7 +81,7 @@ static inline int xshm_turn_grab(const xshm_turn_t *turn)
 static inline void xshm_turn_withhold(const xshm_ring_rx_t *rx)
 {
     if ((rx->turn_line != NULL) && (rx->turn_line->tx != NULL)) {
-        rx->turn_line->tx->turn &= ~XSHM_RING_TURN_IS_OURS;
+        rx->turn_line->tx->gate &= ~XSHM_RING_TURN_IS_OURS;
     }
 }
 
@@ -89,7 +89,7 @@ static inline void xshm_turn_withhold(const xshm_ring_rx_t *rx)
 static inline void xshm_turn_leave_tx(xshm_turn_t *turn)
 {
     if (turn->tx != NULL) {
-        turn->tx->turn &= ~XSHM_RING_TURN_IS_OURS;
+        turn->tx->gate &= ~XSHM_RING_TURN_IS_OURS;
         turn->tx->turn_line = NULL;
         turn->tx            = NULL;
     }
@@ -122,7 +122,7 @@ static inline void xshm_turn_resume(const xshm_ring_rx_t *rx)
 /** May this producer's next message go by the turn line? */
 static inline int xshm_turn_is_ours(const xshm_ring_tx_t *tx)
 {
-    return (tx->turn & XSHM_RING_TURN_IS_OURS) != 0;
+    return (tx->gate & XSHM_RING_TURN_IS_OURS) != 0;
 }
 
 /** Place of the payload, to be filled before @ref xshm_turn_pass, if
@@ -153,7 +153,7 @@ xshm_turn_pass(xshm_ring_tx_t *tx, uint8_t id, size_t size)
 
     tx->num_bytes += size;
     tx->num_records += 1;
-    tx->turn = XSHM_RING_TURN_PRECEDES;
+    tx->gate = (tx->gate & ~XSHM_RING_TURN_IS_OURS) | XSHM_RING_TURN_PRECEDES;
     if (turn->rx != NULL) {
         xshm_turn_show(turn);
     }
