@@ -890,7 +890,7 @@ static void test_counts_yields(void **state)
     test_close();
 }
 
-/* Whose counters another thread reads, as fast as it can */
+/* Whose counters another thread reads, time and again */
 static struct {
     pthread_mutex_t lock;
     char            path[TEST_PATH_MAX];
@@ -900,8 +900,11 @@ static struct {
 
 static void *test_read_counters(void *arg)
 {
-    ucs_string_buffer_t text;
-    char                path[TEST_PATH_MAX];
+    /* A mutex is not fair: who takes it again at once, while the other one is
+     * still waking up, could keep it for ever */
+    const struct timespec pause = {.tv_nsec = 1};
+    ucs_string_buffer_t   text;
+    char                  path[TEST_PATH_MAX];
 
     while (!__atomic_load_n(&test_reader.is_over, __ATOMIC_ACQUIRE)) {
         pthread_mutex_lock(&test_reader.lock);
@@ -910,6 +913,7 @@ static void *test_read_counters(void *arg)
         ucs_string_buffer_init(&text);
         test_reader.num_read += (ucs_vfs_path_read_file(path, &text) == UCS_OK);
         ucs_string_buffer_cleanup(&text);
+        nanosleep(&pause, NULL);
     }
     return NULL;
 }

@@ -7,6 +7,7 @@
 
 #include "test_util.h"
 
+#include <uct/xshm/ring/nt_copy.h>
 #include <uct/xshm/ring/ring.h>
 
 #include <pthread.h>
@@ -27,6 +28,7 @@ typedef struct stress {
     xshm_abi_return_t *ret;
     uint64_t          *dirty;
     unsigned           num_messages;
+    int                is_nt; /* Payload goes past the caches */
 } stress_t;
 
 
@@ -38,6 +40,27 @@ static uint32_t stress_size(unsigned number)
     uint32_t           limit = (number % 16) ? 200 : max + 1;
 
     return xshm_test_random_below(&random, limit);
+}
+
+static void stress_send(const stress_t *stress, xshm_ring_tx_t *tx,
+                        xshm_abi_record_t record, void *payload, unsigned seed)
+{
+    uint32_t lines = xshm_ring_lines(record.size);
+    uint8_t  data[STRESS_RING_SIZE];
+
+    if (!stress->is_nt) {
+        xshm_test_fill(payload, record.size, seed);
+        xshm_ring_tx_commit(tx, lines, record);
+        return;
+    }
+
+    xshm_test_fill(data, record.size, seed);
+    xshm_nt_copy(payload, data, record.size);
+    if (lines > 1) {
+        xshm_ring_tx_commit_nt(tx, lines, record);
+    } else {
+        xshm_ring_tx_commit(tx, lines, record);
+    }
 }
 
 static void stress_produce(stress_t *stress)
@@ -64,8 +87,7 @@ static void stress_produce(stress_t *stress)
             sched_yield();
         }
 
-        xshm_test_fill(payload, record.size, i);
-        xshm_ring_tx_commit(&tx, lines, record);
+        stress_send(stress, &tx, record, payload, i);
     }
     xshm_ring_tx_close(&tx);
 }
@@ -102,10 +124,11 @@ static void stress_consume(stress_t *stress)
     xshm_test_check(count == stress->num_messages);
 }
 
-static void stress_init(stress_t *stress)
+static void stress_init(stress_t *stress, int is_nt)
 {
     size_t size = STRESS_RING_SIZE + XSHM_ABI_RETURN_SIZE;
 
+    stress->is_nt        = is_nt;
     stress->num_messages = xshm_test_scale(STRESS_NUM_MESSAGES);
     stress->data         = mmap(NULL, size, PROT_READ | PROT_WRITE,
                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -128,16 +151,26 @@ static void *stress_thread(void *arg)
     return NULL;
 }
 
-static void test_two_threads(void **state)
+static void test_threads(int is_nt)
 {
     pthread_t thread;
     stress_t  stress;
 
-    stress_init(&stress);
+    stress_init(&stress, is_nt);
     assert_int_equal(pthread_create(&thread, NULL, stress_thread, &stress), 0);
     stress_consume(&stress);
     pthread_join(thread, NULL);
     stress_cleanup(&stress);
+}
+
+static void test_two_threads(void **state)
+{
+    test_threads(0);
+}
+
+static void test_two_threads_nt(void **state)
+{
+    test_threads(1);
 }
 
 static void stress_consumer_process(int fd, void *arg)
@@ -149,22 +182,34 @@ static void stress_consumer_process(int fd, void *arg)
     stress_consume(stress);
 }
 
-static void test_two_processes(void **state)
+static void test_processes(int is_nt)
 {
     xshm_test_peer_t peer;
     stress_t         stress;
 
-    stress_init(&stress);
+    stress_init(&stress, is_nt);
     xshm_test_peer_start(&peer, stress_consumer_process, &stress);
     stress_produce(&stress);
     xshm_test_peer_join(&peer);
     stress_cleanup(&stress);
 }
 
+static void test_two_processes(void **state)
+{
+    test_processes(0);
+}
+
+static void test_two_processes_nt(void **state)
+{
+    test_processes(1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_two_threads),
-                                       cmocka_unit_test(test_two_processes)};
+                                       cmocka_unit_test(test_two_threads_nt),
+                                       cmocka_unit_test(test_two_processes),
+                                       cmocka_unit_test(test_two_processes_nt)};
 
     return cmocka_run_group_tests_name("ring_stress", tests, NULL, NULL);
 }

@@ -446,7 +446,13 @@ static void test_both_ways(void (*run)(test_memory_t *memory))
 
 static void test_all_sizes(void **state)
 {
-    test_both_ways(test_transfers);
+    unsigned past_caches;
+
+    for (past_caches = 0; past_caches < 2; ++past_caches) {
+        setenv("UCX_XSHM_NT_MIN", past_caches ? "0" : "inf", 1);
+        test_both_ways(test_transfers);
+    }
+    unsetenv("UCX_XSHM_NT_MIN");
 }
 
 /* All that an operation does and returns, as one */

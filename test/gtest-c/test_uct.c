@@ -26,6 +26,7 @@
 #define TEST_NUM_KEPT      300
 #define TEST_SHORT_MAX     32
 #define TEST_NUM_ADDRESSES 100
+#define TEST_ZCOPY_STEP    37
 #define TEST_LINE_MAX      48 /* With UCT's 8 bytes, a record of one line */
 
 
@@ -305,6 +306,83 @@ static void test_callback_may_not_keep(void **state)
     assert_false(test_pair.cb_flags & UCT_CB_PARAM_FLAG_DESC);
     assert_int_equal(test_pair.num_kept, 0);
     test_close();
+}
+
+static xshm_peer_t *test_peer(unsigned side)
+{
+    return ucs_derived_of(test_pair.ep[side], xshm_ep_t)->peer;
+}
+
+/* From three places, the one in the middle without anything in it */
+static ucs_status_t test_try_zcopy(unsigned side, uint64_t number,
+                                   const uint8_t *data, size_t length)
+{
+    size_t    first  = length / 3;
+    uct_iov_t iov[3] = {{.buffer = (void *)data, .length = first, .count = 1},
+                        {.buffer = NULL, .length = 0, .count = 1},
+                        {.buffer = (void *)(data + first),
+                         .length = length - first,
+                         .count  = 1}};
+
+    return uct_ep_am_zcopy(test_pair.ep[side], TEST_AM_ID, &number,
+                           sizeof(number), iov, 3, 0, NULL);
+}
+
+static ucs_status_t
+test_zcopy_callback(void *arg, void *data, size_t length, unsigned flags)
+{
+    uint64_t number;
+
+    memcpy(&number, data, sizeof(number));
+    assert_int_equal(number, test_pair.received[(uintptr_t)arg]++);
+    assert_int_equal(length - sizeof(number), number * TEST_ZCOPY_STEP);
+    assert_true(utest_is_filled((char *)data + sizeof(number),
+                                length - sizeof(number), number));
+    return UCS_OK;
+}
+
+/* Messages of all lengths, many times around the ring */
+static void test_zcopy(unsigned to)
+{
+    size_t   max_length = test_pair.iface[0].attr.cap.am.max_zcopy;
+    uint8_t *data       = malloc(max_length);
+    uint64_t number     = 0;
+    size_t   length     = 0;
+
+    while (length + sizeof(number) <= max_length) {
+        utest_fill(data, length, number);
+        while (test_try_zcopy(0, number, data, length) == UCS_ERR_NO_RESOURCE) {
+            test_progress();
+        }
+        ++number;
+        length += TEST_ZCOPY_STEP;
+    }
+    test_wait_for(test_pair.received[to] == number);
+    free(data);
+}
+
+/* The way of the data follows from the setting; but what an interface sends to
+ * itself always goes through the caches */
+static void test_zcopy_past_caches(void **state)
+{
+    static const struct {
+        const char *setting;
+        size_t      nt_min;
+    } cases[] = {{"0", 0}, {"5000", 5000}, {"inf", SIZE_MAX}};
+    size_t i;
+
+    for (i = 0; i < XSHM_TEST_ARRAY_SIZE(cases); ++i) {
+        setenv("UCX_XSHM_NT_MIN", cases[i].setting, 1);
+        test_open(test_zcopy_callback);
+        assert_int_equal(test_peer(0)->nt_min, cases[i].nt_min);
+        test_zcopy(1);
+        test_destroy_ep(0);
+        test_connect(0, 0);
+        assert_int_equal(test_peer(0)->nt_min, SIZE_MAX);
+        test_zcopy(0);
+        test_close();
+    }
+    unsetenv("UCX_XSHM_NT_MIN");
 }
 
 /* Addresses come from anybody: however many are of another version, few lines
@@ -659,6 +737,7 @@ int main(void)
             cmocka_unit_test(test_callback_destroys_loopback),
             cmocka_unit_test(test_callback_keeps),
             cmocka_unit_test(test_callback_may_not_keep),
+            cmocka_unit_test(test_zcopy_past_caches),
             cmocka_unit_test(test_other_versions),
             cmocka_unit_test(test_answers_go_by_the_turn_line),
             cmocka_unit_test(test_streams_go_by_the_ring),

@@ -153,10 +153,13 @@ def _tag_bw(size):
     return Test("ucp", "tag_bw", size, BANDWIDTH, note="allocated")
 
 
+HEAP = (("UCX_ALLOC_PRIO", "heap"),)
+
+
 def _tag_bw_heap(size):
     """Between buffers of malloc(), which is what most programs have."""
     return Test("ucp", "tag_bw", size, BANDWIDTH, note="malloc'ed",
-                environment=(("UCX_ALLOC_PRIO", "heap"),))
+                environment=HEAP)
 
 
 TAG_64K = _tag_bw(64 << 10)
@@ -222,6 +225,17 @@ COPY_OUT_TESTS = [
     *[Test("uct", "am_bw", size, BANDWIDTH, "bcopy")
       for size in (64, 1 << 10, 8 << 10)],
     *[_tag_bw_heap(size) for size in (64, 1 << 10, 8 << 10, 64 << 10)],
+]
+
+# Which way to the ring is the faster one here, by length. UCP sends messages of
+# these lengths from the user's buffer (zcopy).
+THROUGH_CACHES = _subject("through caches", UCX_XSHM_NT_MIN="inf")
+PAST_CACHES = _subject("past them", UCX_XSHM_NT_MIN="0")
+CACHES = [THROUGH_CACHES, PAST_CACHES]
+CACHES_TESTS = [
+    *[_tag_bw_heap(size << 10) for size in (2, 4, 8, 16, 64, 1 << 10)],
+    *[Test("ucp", "tag_lat", size << 10, LATENCY, note="malloc'ed",
+           environment=HEAP) for size in (2, 4, 8, 16, 64)],
 ]
 
 # What UCP's rendezvous does with large messages: what it chooses by itself, and

@@ -7,10 +7,11 @@ from . import plan, report
 from .process import BenchError
 
 COPY_OUT = "copy-out"
+CACHES = "caches"
 RNDV = "rndv"
 SLEEP = "sleep"
 YIELD = "yield"
-PARTS = [COPY_OUT, RNDV, SLEEP, YIELD]
+PARTS = [COPY_OUT, CACHES, RNDV, SLEEP, YIELD]
 
 
 class Settings:
@@ -28,19 +29,24 @@ class Settings:
     def contestants(parts):
         """Everybody who takes part in them."""
         return [*(plan.COPY_OUT if COPY_OUT in parts else []),
+                *(plan.CACHES if CACHES in parts else []),
                 *(plan.RNDV if RNDV in parts else []),
                 *([side for side, _ in plan.SLEEP] if SLEEP in parts else []),
                 *(plan.YIELD if YIELD in parts else [])]
 
     def round(self, round_, say):
         """One round of all parts; say(what) shows what is being done."""
-        for part, measure in ((COPY_OUT, self._copy_out), (RNDV, self._rndv),
+        for part, measure in ((COPY_OUT, self._copy_out),
+                              (CACHES, self._caches), (RNDV, self._rndv),
                               (SLEEP, self._sleep), (YIELD, self._yield)):
             if part in self._parts:
                 measure(round_, say)
 
     def _copy_out(self, round_, say):
         self._tests(round_, say, plan.COPY_OUT_TESTS, plan.COPY_OUT)
+
+    def _caches(self, round_, say):
+        self._tests(round_, say, plan.CACHES_TESTS, plan.CACHES)
 
     def _rndv(self, round_, say):
         for test in plan.RNDV_TESTS if round_ == 0 else []:
@@ -87,6 +93,12 @@ class Settings:
                          [side.name for side in plan.COPY_OUT],
                          plan.COPY_OUT_TESTS, plan.IN_PLACE.name,
                          plan.COPIED_OUT.name)
+            print()
+        if CACHES in self._parts:
+            report.tests(self._results,
+                         [side.name for side in plan.CACHES],
+                         plan.CACHES_TESTS, plan.PAST_CACHES.name,
+                         plan.THROUGH_CACHES.name)
             print()
         if RNDV in self._parts:
             report.moves(self._results, [side.name for side in plan.RNDV],

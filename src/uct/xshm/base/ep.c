@@ -8,12 +8,12 @@
 #endif
 
 #include "ep.h"
+#include "gather.h"
 #include "rma.h"
 #include "../platform/fdset.h"
 
 #include <ucs/arch/cpu.h>
 #include <ucs/debug/log.h>
-#include <uct/base/uct_iov.inl>
 
 #include <limits.h>
 #include <stddef.h>
@@ -418,10 +418,10 @@ ucs_status_t xshm_ep_am_zcopy(uct_ep_h tl_ep, uint8_t id, const void *header,
     /* Copied now, so it is complete, and comp is not called */
     memcpy(dst, header, header_length);
     ucs_iov_iter_init(&iter);
-    uct_iov_to_buffer(iov, iovcnt, &iter,
-                      UCS_PTR_BYTE_OFFSET(dst, header_length), SIZE_MAX);
+    xshm_gather_iov(UCS_PTR_BYTE_OFFSET(dst, header_length), iov, &iter,
+                    size - header_length, xshm_gather_is_nt(ep->peer, size));
     xshm_ep_trace(ep, id, dst, size, "ZCOPY");
-    xshm_ring_tx_commit(ep->ring, lines, xshm_ep_record(id, size));
+    xshm_gather_commit(ep->peer, xshm_ep_record(id, size));
     UCT_TL_EP_STAT_OP(&ep->super, AM, ZCOPY, size);
     return UCS_OK;
 }

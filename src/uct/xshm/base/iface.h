@@ -69,6 +69,7 @@ typedef struct xshm_iface_config {
     size_t                  ring_size;   /**< Bytes */
     size_t                  seg_size;    /**< Bytes, or UCS_MEMUNITS_AUTO */
     size_t                  max_short;   /**< Bytes, or UCS_MEMUNITS_AUTO */
+    size_t                  nt_min;      /**< Bytes, or UCS_MEMUNITS_AUTO */
     unsigned                max_poll;    /**< Messages of a channel at a time */
     unsigned                yield_after; /**< Empty calls, or 0: never */
     double                  poll_gap;    /**< Seconds */
@@ -114,6 +115,7 @@ typedef struct xshm_iface {
         size_t   max_short;       /**< Longest short message, bytes */
         size_t   max_hdr;         /**< Longest header of am_zcopy, bytes */
         uint32_t seg_lines;       /**< Lines of the longest message */
+        size_t   nt_min;          /**< Data that goes past the caches, bytes */
         unsigned max_poll;        /**< Messages of a channel at a time */
         unsigned yield_after;     /**< Empty calls, or UINT_MAX: never */
         int      copy_out;        /**< Copy before handing up */

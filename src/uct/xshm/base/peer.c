@@ -35,6 +35,12 @@ static xshm_peer_name_t xshm_peer_name(const xshm_iface_t      *iface,
     return name;
 }
 
+static int
+xshm_peer_is_self(const xshm_iface_t *iface, const xshm_iface_addr_t *addr)
+{
+    return !memcmp(addr, &iface->mailbox->addr, sizeof(*addr));
+}
+
 static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
                                      const xshm_iface_addr_t *addr,
                                      xshm_peer_t            **peer_p)
@@ -56,8 +62,10 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
         return status;
     }
 
-    peer->iface       = iface;
-    peer->addr        = *addr;
+    peer->iface = iface;
+    peer->addr  = *addr;
+    peer->nt_min =
+            xshm_peer_is_self(iface, addr) ? SIZE_MAX : iface->config.nt_min;
     peer->refs        = 0;
     peer->rma         = NULL;
     peer->is_indirect = 0;

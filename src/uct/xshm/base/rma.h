@@ -59,7 +59,6 @@ typedef struct xshm_rma_op {
     uint64_t          id;        /**< Registration */
     uint32_t          slot;
     ucs_iov_iter_t    iter;
-    size_t            iovcnt;
     uct_iov_t         iov[XSHM_IFACE_MAX_IOV];
 } xshm_rma_op_t;
 

@@ -7,6 +7,7 @@
 #include "config.h"
 #endif
 
+#include "gather.h"
 #include "rma.h"
 
 #include <ucs/debug/log.h>
@@ -282,7 +283,7 @@ static void xshm_rma_commit(xshm_peer_t *peer, xshm_rma_sent_t *entry,
     xshm_abi_record_t record = {
             {.size = (uint32_t)size, .type = type, .id = op}};
 
-    xshm_ring_tx_commit(ring, xshm_ring_lines(size), record);
+    xshm_gather_commit(peer, record);
     entry->end = ring->produced;
     xshm_rma_commit_reply(rma, entry);
     ++rma->sent;
@@ -304,10 +305,28 @@ ucs_status_t xshm_rma_send_put(xshm_ep_t *ep, const void *buffer, size_t length,
     }
 
     xshm_rma_fill(rma, rkey->key.slot, rkey->key.id, address, length, entry);
-    memcpy(rma + 1, buffer, length);
+    xshm_gather_copy(rma + 1, buffer, length,
+                     xshm_gather_is_nt(ep->peer, size));
     entry->kind = XSHM_RMA_PUT;
     xshm_rma_commit(ep->peer, entry, XSHM_RECORD_PUT, 0, size);
     return UCS_OK;
+}
+
+/* Packing goes through the caches. A copy more, from there to where much of it
+ * has to go past them, is the smaller evil. */
+static size_t xshm_rma_pack(const xshm_peer_t *peer, void *dst,
+                            uct_pack_callback_t pack_cb, void *arg)
+{
+    size_t length;
+
+    if (!xshm_gather_is_nt(peer, peer->iface->config.seg_size)) {
+        return pack_cb(dst, arg);
+    }
+
+    length = pack_cb(peer->iface->bounce, arg);
+    xshm_gather_copy(dst, peer->iface->bounce, length,
+                     xshm_gather_is_nt(peer, sizeof(xshm_abi_rma_t) + length));
+    return length;
 }
 
 ssize_t xshm_rma_send_put_bcopy(xshm_ep_t *ep, uct_pack_callback_t pack_cb,
@@ -326,7 +345,7 @@ ssize_t xshm_rma_send_put_bcopy(xshm_ep_t *ep, uct_pack_callback_t pack_cb,
         return status;
     }
 
-    length = pack_cb(rma + 1, arg);
+    length = xshm_rma_pack(ep->peer, rma + 1, pack_cb, arg);
     xshm_rma_fill(rma, rkey->key.slot, rkey->key.id, address, length, entry);
     entry->kind = XSHM_RMA_PUT;
     xshm_rma_commit(ep->peer, entry, XSHM_RECORD_PUT, 0, sizeof(*rma) + length);
@@ -472,7 +491,8 @@ static int xshm_rma_op_send_put(xshm_peer_t *peer, xshm_rma_op_t *op,
     }
 
     xshm_rma_fill(rma, op->slot, op->id, op->address, length, entry);
-    uct_iov_to_buffer(op->iov, op->iovcnt, &op->iter, rma + 1, length);
+    xshm_gather_iov(rma + 1, op->iov, &op->iter, length,
+                    xshm_gather_is_nt(peer, sizeof(*rma) + length));
     xshm_rma_commit(peer, entry, XSHM_RECORD_PUT, 0, sizeof(*rma) + length);
     *length_p = length;
     return 1;
@@ -585,7 +605,6 @@ ucs_status_t xshm_rma_send_zcopy(xshm_ep_t *ep, xshm_rma_kind_t kind,
     op->address   = address;
     op->id        = rkey->key.id;
     op->slot      = rkey->key.slot;
-    op->iovcnt    = iovcnt;
     ucs_iov_iter_init(&op->iter);
     memcpy(op->iov, iov, iovcnt * sizeof(*iov));
 

@@ -393,7 +393,7 @@ static inline void xshm_ring_tx_prefetch(const uint8_t *line)
 }
 
 /** Let the lines of the next record come, if it is as long as the last one.
- *  Slow part of @ref xshm_ring_tx_publish. */
+ *  Slow part of @ref xshm_ring_tx_commit. */
 void xshm_ring_tx_prefetch_record(const xshm_ring_tx_t *tx, uint32_t lines);
 
 /**
@@ -452,10 +452,6 @@ static inline void xshm_ring_tx_publish(xshm_ring_tx_t *tx, size_t length,
     }
 
     hook = xshm_ring_tx_advance(tx, length, record);
-    if (lines > 1) {
-        xshm_ring_tx_prefetch_record(tx, lines);
-    }
-
     if (xshm_ring_unlikely(hook != NULL)) {
         hook(tx);
     }
@@ -473,6 +469,17 @@ xshm_ring_tx_commit_line(xshm_ring_tx_t *tx, xshm_abi_record_t record)
                          record);
 }
 
+/** As @ref xshm_ring_tx_commit for a record of two or more lines that was
+ *  written past the caches, as the next one will be: its lines are not
+ *  fetched */
+static inline void xshm_ring_tx_commit_nt(xshm_ring_tx_t *tx, uint32_t lines,
+                                          xshm_abi_record_t record)
+{
+    xshm_ring_tx_mark_dirty(tx, xshm_ring_line_index(tx->base, tx->pos) + 1,
+                            lines - 1);
+    xshm_ring_tx_publish(tx, (size_t)lines * XSHM_ABI_LINE_SIZE, record);
+}
+
 /**
  * Publish the record whose room was reserved, at most as long as was reserved.
  *
@@ -487,9 +494,8 @@ static inline void xshm_ring_tx_commit(xshm_ring_tx_t *tx, uint32_t lines,
         return;
     }
 
-    xshm_ring_tx_mark_dirty(tx, xshm_ring_line_index(tx->base, tx->pos) + 1,
-                            lines - 1);
-    xshm_ring_tx_publish(tx, (size_t)lines * XSHM_ABI_LINE_SIZE, record);
+    xshm_ring_tx_commit_nt(tx, lines, record);
+    xshm_ring_tx_prefetch_record(tx, lines);
 }
 
 /** Tell the producer of all lines that were consumed */
