@@ -26,7 +26,7 @@
 #define TEST_NUM_KEPT      300
 #define TEST_SHORT_MAX     32
 #define TEST_NUM_ADDRESSES 100
-#define TEST_ZCOPY_STEP    37
+#define TEST_IOV_STEP      37
 #define TEST_LINE_MAX      48 /* With UCT's 8 bytes, a record of one line */
 
 
@@ -313,52 +313,73 @@ static xshm_peer_t *test_peer(unsigned side)
     return ucs_derived_of(test_pair.ep[side], xshm_ep_t)->peer;
 }
 
-/* From three places, the one in the middle without anything in it */
+/* From three places. The one in the middle has no element, however long that
+ * would be. */
+static void test_iov_init(uct_iov_t *iov, const uint8_t *data, size_t length)
+{
+    size_t   first = length / 3;
+    unsigned i;
+
+    memset(iov, 0, 3 * sizeof(*iov));
+    for (i = 0; i < 3; ++i) {
+        iov[i].buffer = (void *)data;
+        iov[i].length = first;
+        iov[i].count  = (i != 1);
+    }
+    iov[2].buffer = (void *)(data + first);
+    iov[2].length = length - first;
+}
+
 static ucs_status_t test_try_zcopy(unsigned side, uint64_t number,
                                    const uint8_t *data, size_t length)
 {
-    size_t    first  = length / 3;
-    uct_iov_t iov[3] = {{.buffer = (void *)data, .length = first, .count = 1},
-                        {.buffer = NULL, .length = 0, .count = 1},
-                        {.buffer = (void *)(data + first),
-                         .length = length - first,
-                         .count  = 1}};
+    uct_iov_t iov[3];
 
+    test_iov_init(iov, data, length);
     return uct_ep_am_zcopy(test_pair.ep[side], TEST_AM_ID, &number,
                            sizeof(number), iov, 3, 0, NULL);
 }
 
 static ucs_status_t
-test_zcopy_callback(void *arg, void *data, size_t length, unsigned flags)
+test_iov_callback(void *arg, void *data, size_t length, unsigned flags)
 {
     uint64_t number;
 
     memcpy(&number, data, sizeof(number));
     assert_int_equal(number, test_pair.received[(uintptr_t)arg]++);
-    assert_int_equal(length - sizeof(number), number * TEST_ZCOPY_STEP);
+    assert_int_equal(length - sizeof(number), number * TEST_IOV_STEP);
     assert_true(utest_is_filled((char *)data + sizeof(number),
                                 length - sizeof(number), number));
     return UCS_OK;
 }
 
+typedef ucs_status_t (*test_try_func_t)(unsigned side, uint64_t number,
+                                        const uint8_t *data, size_t length);
+
 /* Messages of all lengths, many times around the ring */
-static void test_zcopy(unsigned to)
+static void
+test_send_lengths(unsigned to, test_try_func_t try, size_t max_length)
 {
-    size_t   max_length = test_pair.iface[0].attr.cap.am.max_zcopy;
-    uint8_t *data       = malloc(max_length);
-    uint64_t number     = 0;
-    size_t   length     = 0;
+    uint8_t *data   = malloc(max_length);
+    uint64_t number = 0;
+    size_t   length = 0;
 
     while (length + sizeof(number) <= max_length) {
         utest_fill(data, length, number);
-        while (test_try_zcopy(0, number, data, length) == UCS_ERR_NO_RESOURCE) {
+        while (try(0, number, data, length) == UCS_ERR_NO_RESOURCE) {
             test_progress();
         }
         ++number;
-        length += TEST_ZCOPY_STEP;
+        length += TEST_IOV_STEP;
     }
     test_wait_for(test_pair.received[to] == number);
     free(data);
+}
+
+static void test_zcopy(unsigned to)
+{
+    test_send_lengths(to, test_try_zcopy,
+                      test_pair.iface[0].attr.cap.am.max_zcopy);
 }
 
 /* The way of the data follows from the setting; but what an interface sends to
@@ -373,7 +394,7 @@ static void test_zcopy_past_caches(void **state)
 
     for (i = 0; i < XSHM_TEST_ARRAY_SIZE(cases); ++i) {
         setenv("UCX_XSHM_NT_MIN", cases[i].setting, 1);
-        test_open(test_zcopy_callback);
+        test_open(test_iov_callback);
         assert_int_equal(test_peer(0)->nt_min, cases[i].nt_min);
         test_zcopy(1);
         test_destroy_ep(0);
@@ -383,6 +404,24 @@ static void test_zcopy_past_caches(void **state)
         test_close();
     }
     unsetenv("UCX_XSHM_NT_MIN");
+}
+
+static ucs_status_t test_try_short_iov(unsigned side, uint64_t number,
+                                       const uint8_t *data, size_t length)
+{
+    uct_iov_t iov[4] = {
+            {.buffer = &number, .length = sizeof(number), .count = 1}};
+
+    test_iov_init(iov + 1, data, length);
+    return uct_ep_am_short_iov(test_pair.ep[side], TEST_AM_ID, iov, 4);
+}
+
+static void test_short_iov(void **state)
+{
+    test_open(test_iov_callback);
+    test_send_lengths(1, test_try_short_iov,
+                      test_pair.iface[0].attr.cap.am.max_short);
+    test_close();
 }
 
 /* Addresses come from anybody: however many are of another version, few lines
@@ -738,6 +777,7 @@ int main(void)
             cmocka_unit_test(test_callback_keeps),
             cmocka_unit_test(test_callback_may_not_keep),
             cmocka_unit_test(test_zcopy_past_caches),
+            cmocka_unit_test(test_short_iov),
             cmocka_unit_test(test_other_versions),
             cmocka_unit_test(test_answers_go_by_the_turn_line),
             cmocka_unit_test(test_streams_go_by_the_ring),

@@ -362,7 +362,7 @@ ucs_status_t xshm_ep_am_short_iov(uct_ep_h tl_ep, uint8_t id,
     }
 
     ucs_iov_iter_init(&iter);
-    uct_iov_to_buffer(iov, iovcnt, &iter, dst, SIZE_MAX);
+    xshm_gather_iov(dst, iov, &iter, size, 0);
     xshm_ep_trace(ep, id, dst, size, "SHORT_IOV");
     xshm_ring_tx_commit(ep->ring, lines, xshm_ep_record(id, size));
     UCT_TL_EP_STAT_OP(&ep->super, AM, SHORT, size);
