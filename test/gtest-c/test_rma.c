@@ -11,6 +11,8 @@
 
 #include "test_util.h"
 
+/* To see which way data is packed */
+#include <uct/xshm/base/iface.h>
 #include <xshm/xshm_abi.h>
 
 #include <dlfcn.h>
@@ -21,16 +23,17 @@
 #include <unistd.h>
 
 
-#define TEST_KIB        1024
-#define TEST_SIZE       (300 * TEST_KIB)
-#define TEST_GUARD      64 /* Bytes around what is registered */
-#define TEST_NUM_OPS    500
-#define TEST_NUM_CYCLES 1000
-#define TEST_CYCLE_SIZE (64 * TEST_KIB)
-#define TEST_MAX_IFACES 4
-#define TEST_PART       1000
-#define TEST_PATTERN    0x5a
-#define TEST_STOPPED    0.5 /* Seconds */
+#define TEST_KIB            1024
+#define TEST_PUT_WHILE_SIZE 1000
+#define TEST_SIZE           (300 * TEST_KIB)
+#define TEST_GUARD          64 /* Bytes around what is registered */
+#define TEST_NUM_OPS        500
+#define TEST_NUM_CYCLES     1000
+#define TEST_CYCLE_SIZE     (64 * TEST_KIB)
+#define TEST_MAX_IFACES     4
+#define TEST_PART           1000
+#define TEST_PATTERN        0x5a
+#define TEST_STOPPED        0.5 /* Seconds */
 
 
 /* Memory of a target, and the key by which others access it */
@@ -267,12 +270,19 @@ test_rkey(const test_memory_t *memory, uct_rkey_bundle_t *bundle)
 typedef struct test_pack {
     const void *data;
     size_t      length;
+    int         is_bounced; /* Packed into the interface's buffer */
 } test_pack_t;
+
+static void *test_bounce(void)
+{
+    return ucs_derived_of(test.iface[0].iface, xshm_iface_t)->bounce;
+}
 
 static size_t test_pack_cb(void *dest, void *arg)
 {
     test_pack_t *pack = arg;
 
+    pack->is_bounced = (dest == test_bounce());
     memcpy(dest, pack->data, pack->length);
     return pack->length;
 }
@@ -292,7 +302,7 @@ static ucs_status_t test_put_short(const void *data, size_t length,
 static ucs_status_t test_put_bcopy(const void *data, size_t length,
                                    uint64_t address, uct_rkey_t rkey)
 {
-    test_pack_t pack = {data, length};
+    test_pack_t pack = {.data = data, .length = length};
     ssize_t     packed;
 
     packed = test_retry(uct_ep_put_bcopy(test.ep[0][1], test_pack_cb, &pack,
@@ -452,6 +462,87 @@ static void test_all_sizes(void **state)
         setenv("UCX_XSHM_NT_MIN", past_caches ? "0" : "inf", 1);
         test_both_ways(test_transfers);
     }
+    unsetenv("UCX_XSHM_NT_MIN");
+}
+
+/* What is put by message is packed where it can be copied from past the caches, if
+ * it may be long enough for that */
+static void test_packed_past_caches(void **state)
+{
+    static const struct {
+        const char *setting;
+        int         is_bounced;
+    } cases[]              = {{"0", 1}, {"4k", 1}, {"12k", 0}, {"inf", 0}};
+    test_pack_t       pack = {.data = &cases, .length = sizeof(cases)};
+    uct_rkey_bundle_t bundle;
+    test_memory_t     memory;
+    size_t            i;
+
+    for (i = 0; i < XSHM_TEST_ARRAY_SIZE(cases); ++i) {
+        setenv("UCX_XSHM_NT_MIN", cases[i].setting, 1);
+        test_open(2);
+        test_memory_reg(&memory, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+        (void)test_rkey(&memory, &bundle);
+        assert_int_equal(test_retry(uct_ep_put_bcopy(test.ep[0][1],
+                                                     test_pack_cb, &pack,
+                                                     (uintptr_t)memory.base,
+                                                     bundle.rkey)),
+                         pack.length);
+        assert_int_equal(pack.is_bounced, cases[i].is_bounced);
+        assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
+        assert_memory_equal(memory.base, pack.data, pack.length);
+        test_release(&bundle);
+        test_memory_free(&memory);
+        test_close();
+    }
+    unsetenv("UCX_XSHM_NT_MIN");
+}
+
+/* What a callback is given stays as it is while the callback puts something */
+typedef struct test_put_while {
+    uint8_t    data[TEST_PUT_WHILE_SIZE];
+    uint64_t   address;
+    uct_rkey_t rkey;
+} test_put_while_t;
+
+static void test_put_while_unpacking(void *arg, const void *data, size_t length)
+{
+    uint8_t           other[TEST_PUT_WHILE_SIZE] = {0};
+    test_put_while_t *put                        = arg;
+    test_pack_t       pack = {.data = other, .length = length};
+
+    assert_int_equal(uct_ep_put_bcopy(test.ep[0][1], test_pack_cb, &pack,
+                                      put->address, put->rkey),
+                     length);
+    memcpy(put->data, data, length);
+}
+
+static void test_unpack_puts(void **state)
+{
+    test_completion_t completion;
+    uct_rkey_bundle_t bundle;
+    test_memory_t     memory;
+    test_put_while_t  put;
+
+    setenv("UCX_XSHM_NT_MIN", "0", 1);
+    test_open(2);
+    test_memory_reg(&memory, TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
+    put.rkey    = test_rkey(&memory, &bundle);
+    put.address = (uintptr_t)memory.base + TEST_PUT_WHILE_SIZE;
+    utest_fill(memory.base, TEST_PUT_WHILE_SIZE, 1);
+    test_completion_init(&completion);
+    assert_int_equal(
+            test_finish(test_retry(uct_ep_get_bcopy(
+                                test.ep[0][1], test_put_while_unpacking, &put,
+                                TEST_PUT_WHILE_SIZE, (uintptr_t)memory.base,
+                                put.rkey, &completion.super)),
+                        &completion),
+            UCS_OK);
+    assert_true(utest_is_filled(put.data, TEST_PUT_WHILE_SIZE, 1));
+    assert_int_equal(test_flush(test.ep[0][1]), UCS_OK);
+    test_release(&bundle);
+    test_memory_free(&memory);
+    test_close();
     unsetenv("UCX_XSHM_NT_MIN");
 }
 
@@ -2285,6 +2376,8 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_all_sizes),
+            cmocka_unit_test(test_packed_past_caches),
+            cmocka_unit_test(test_unpack_puts),
             cmocka_unit_test(test_all_refused),
             cmocka_unit_test(test_all_atomics),
             cmocka_unit_test(test_many_in_order),

@@ -26,6 +26,7 @@
 #define TEST_NUM_KEPT      300
 #define TEST_SHORT_MAX     32
 #define TEST_NUM_ADDRESSES 100
+#define TEST_IOV_COUNT     3
 #define TEST_IOV_STEP      37
 #define TEST_LINE_MAX      48 /* With UCT's 8 bytes, a record of one line */
 
@@ -320,8 +321,8 @@ static void test_iov_init(uct_iov_t *iov, const uint8_t *data, size_t length)
     size_t   first = length / 3;
     unsigned i;
 
-    memset(iov, 0, 3 * sizeof(*iov));
-    for (i = 0; i < 3; ++i) {
+    memset(iov, 0, TEST_IOV_COUNT * sizeof(*iov));
+    for (i = 0; i < TEST_IOV_COUNT; ++i) {
         iov[i].buffer = (void *)data;
         iov[i].length = first;
         iov[i].count  = (i != 1);
@@ -333,11 +334,11 @@ static void test_iov_init(uct_iov_t *iov, const uint8_t *data, size_t length)
 static ucs_status_t test_try_zcopy(unsigned side, uint64_t number,
                                    const uint8_t *data, size_t length)
 {
-    uct_iov_t iov[3];
+    uct_iov_t iov[TEST_IOV_COUNT];
 
     test_iov_init(iov, data, length);
     return uct_ep_am_zcopy(test_pair.ep[side], TEST_AM_ID, &number,
-                           sizeof(number), iov, 3, 0, NULL);
+                           sizeof(number), iov, TEST_IOV_COUNT, 0, NULL);
 }
 
 static ucs_status_t
@@ -386,10 +387,15 @@ static void test_zcopy(unsigned to)
  * itself always goes through the caches */
 static void test_zcopy_past_caches(void **state)
 {
-    static const struct {
+    const size_t auto_min =
+            (ucs_arch_get_cpu_vendor() == UCS_CPU_VENDOR_AMD) ? 4096 : SIZE_MAX;
+    const struct {
         const char *setting;
         size_t      nt_min;
-    } cases[] = {{"0", 0}, {"5000", 5000}, {"inf", SIZE_MAX}};
+    } cases[] = {{"0", 0},
+                 {"5000", 5000},
+                 {"inf", SIZE_MAX},
+                 {"auto", auto_min}};
     size_t i;
 
     for (i = 0; i < XSHM_TEST_ARRAY_SIZE(cases); ++i) {
@@ -409,11 +415,12 @@ static void test_zcopy_past_caches(void **state)
 static ucs_status_t test_try_short_iov(unsigned side, uint64_t number,
                                        const uint8_t *data, size_t length)
 {
-    uct_iov_t iov[4] = {
+    uct_iov_t iov[1 + TEST_IOV_COUNT] = {
             {.buffer = &number, .length = sizeof(number), .count = 1}};
 
     test_iov_init(iov + 1, data, length);
-    return uct_ep_am_short_iov(test_pair.ep[side], TEST_AM_ID, iov, 4);
+    return uct_ep_am_short_iov(test_pair.ep[side], TEST_AM_ID, iov,
+                               1 + TEST_IOV_COUNT);
 }
 
 static void test_short_iov(void **state)

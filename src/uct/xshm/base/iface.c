@@ -73,10 +73,10 @@ ucs_config_field_t xshm_iface_config_table[] = {
      ucs_offsetof(xshm_iface_config_t, max_short), UCS_CONFIG_TYPE_MEMUNITS},
 
     {"NT_MIN", "auto",
-     "Shortest message that is written past the processor's caches, if it is\n"
-     "sent from the user's buffer (zcopy) or put by message. \"auto\" is 4 KiB\n"
-     "on processors of AMD, where long messages are 1.5 to 7 times as fast so,\n"
-     "and \"inf\" on others.",
+     "Shortest message that is written past the processor's caches, if it\n"
+     "is sent from the user's buffer (zcopy) or put by message. \"auto\" is\n"
+     "4 KiB on processors of AMD, where long messages are 1.6 to 7 times as\n"
+     "fast so, and \"inf\" on others.",
      ucs_offsetof(xshm_iface_config_t, nt_min), UCS_CONFIG_TYPE_MEMUNITS},
 
     {"MAX_POLL", "16",

@@ -96,7 +96,7 @@ typedef struct xshm_iface {
     ucs_list_link_t  failed;     /**< Endpoints to be reported */
     ucs_list_link_t  rma_active; /**< Peers with access by message */
     ucs_mpool_t      rma_mp;     /**< Of xshm_rma_op_t */
-    void            *bounce;     /**< A message or a reply, for a while */
+    void            *bounce;     /**< What a put packs, for a while */
     khash_t(xshm_peers) peers;
     ucs_mpool_t     desc_mp; /**< For copies of what was received */
     uct_recv_desc_t release_desc;
@@ -115,7 +115,8 @@ typedef struct xshm_iface {
         size_t   max_short;       /**< Longest short message, bytes */
         size_t   max_hdr;         /**< Longest header of am_zcopy, bytes */
         uint32_t seg_lines;       /**< Lines of the longest message */
-        size_t   nt_min;          /**< Data that goes past the caches, bytes */
+        size_t   nt_min;          /**< Shortest record that goes past the
+                                       caches, bytes */
         unsigned max_poll;        /**< Messages of a channel at a time */
         unsigned yield_after;     /**< Empty calls, or UINT_MAX: never */
         int      copy_out;        /**< Copy before handing up */

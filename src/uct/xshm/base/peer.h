@@ -20,9 +20,10 @@ struct xshm_peer {
     xshm_tx_t        *tx;
     xshm_iface_t     *iface;
     xshm_iface_addr_t addr;
-    size_t            nt_min;  /**< Data to it that goes past the caches, bytes.
-                                    None goes to the interface itself: it would
-                                    leave the cache that it is read from. */
+    size_t            nt_min;  /**< Shortest record to it that goes past the
+                                    caches, bytes. None does to the interface
+                                    itself: it would leave the cache that it is
+                                    read from. */
     ucs_list_link_t   eps;     /**< All endpoints to this peer */
     ucs_list_link_t   waiting; /**< Those with pending requests, in turn */
     ucs_list_link_t   blocked; /**< In xshm_iface_t::blocked, if any waits */

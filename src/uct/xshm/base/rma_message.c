@@ -34,9 +34,7 @@ ucs_status_t xshm_rma_init_iface(xshm_iface_t *iface)
 {
     ucs_status_t status;
 
-    iface->bounce =
-            ucs_malloc(ucs_max(iface->config.seg_size, XSHM_ABI_REPLY_SIZE),
-                       "xshm_bounce");
+    iface->bounce = ucs_malloc(iface->config.seg_size, "xshm_bounce");
     if (iface->bounce == NULL) {
         ucs_error("xshm: cannot allocate %zu bytes for an interface",
                   iface->config.seg_size);
@@ -317,9 +315,10 @@ ucs_status_t xshm_rma_send_put(xshm_ep_t *ep, const void *buffer, size_t length,
 static size_t xshm_rma_pack(const xshm_peer_t *peer, void *dst,
                             uct_pack_callback_t pack_cb, void *arg)
 {
+    size_t max_length = xshm_rma_max_put_bcopy(peer->iface);
     size_t length;
 
-    if (!xshm_gather_is_nt(peer, peer->iface->config.seg_size)) {
+    if (!xshm_gather_is_nt(peer, sizeof(xshm_abi_rma_t) + max_length)) {
         return pack_cb(dst, arg);
     }
 
@@ -613,6 +612,17 @@ ucs_status_t xshm_rma_send_zcopy(xshm_ep_t *ep, xshm_rma_kind_t kind,
     return UCS_INPROGRESS;
 }
 
+/* A copy of its own, since the callback may put by bcopy, which uses the
+ * interface's buffer */
+static UCS_F_NOINLINE void
+xshm_rma_unpack_reply(const xshm_rma_sent_t *entry, const uint8_t *reply)
+{
+    uint8_t data[XSHM_ABI_REPLY_SIZE];
+
+    memcpy(data, reply, entry->length);
+    entry->unpack(entry->dst, data, entry->length);
+}
+
 /* What the peer has put in the reply room is copied once */
 static void xshm_rma_take_reply(xshm_peer_t *peer, const xshm_rma_sent_t *entry)
 {
@@ -620,8 +630,7 @@ static void xshm_rma_take_reply(xshm_peer_t *peer, const xshm_rma_sent_t *entry)
     const uint8_t           *reply = ret->reply + entry->reply;
 
     if (entry->kind == XSHM_RMA_GET_BCOPY) {
-        memcpy(peer->iface->bounce, reply, entry->length);
-        entry->unpack(entry->dst, peer->iface->bounce, entry->length);
+        xshm_rma_unpack_reply(entry, reply);
     } else {
         memcpy(entry->dst, reply, entry->length);
     }

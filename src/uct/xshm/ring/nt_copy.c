@@ -11,7 +11,6 @@
 #include <string.h>
 
 #ifdef __SSE2__
-#include <emmintrin.h>
 
 /* What one store takes, bytes */
 #define XSHM_NT_COPY_STORE sizeof(__m128i)
@@ -46,10 +45,6 @@ void xshm_nt_copy(void *dst, const void *src, size_t length)
         to += XSHM_ABI_LINE_SIZE;
     }
     memcpy(to, from, (size_t)(end - from));
-
-    /* NT_DRAIN: before PUBLISH, which does not order non-temporal stores by
-     * itself; pairs with SEE */
-    _mm_sfence();
 }
 
 #else

@@ -8,6 +8,10 @@
 
 #include <stddef.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 /**
  * Copy into a ring past the caches, by non-temporal stores, where the processor
  * has them.
@@ -18,9 +22,17 @@
  * and several times slower where the two share no cache (docs/performance.md,
  * "Past the caches").
  *
- * Only whole lines of @a dst go that way. All is ordered before what the caller
- * publishes next.
+ * Only whole lines of @a dst go that way. They are not there for others before
+ * @ref xshm_nt_drain.
  */
 void xshm_nt_copy(void *dst, const void *src, size_t length);
+
+/** Let all that was copied so be there before what is stored next */
+static inline void xshm_nt_drain(void)
+{
+#ifdef __SSE2__
+    _mm_sfence();
+#endif
+}
 
 #endif

@@ -6,6 +6,8 @@
 #ifndef XSHM_RING_H_
 #define XSHM_RING_H_
 
+#include "nt_copy.h"
+
 #include <xshm/xshm_abi.h>
 
 #include <stddef.h>
@@ -36,8 +38,11 @@
  *   PUBLISH   (producer) store-release of a record's header, after its payload
  *             and after the next header was cleared, that in the same line
  *             and that at the start of the next one.
- *   SEE       (consumer) load-acquire of a record's header; pairs with PUBLISH:
- *             the payload and the next header are read as they were published.
+ *   NT_DRAIN  (producer) store fence between a payload that was written past the
+ *             caches and PUBLISH, which does not order such stores by itself.
+ *   SEE       (consumer) load-acquire of a record's header; pairs with PUBLISH,
+ *             and with NT_DRAIN before it: the payload and the next header are
+ *             read as they were published.
  *   GIVE_BACK (consumer) store-release of the count of consumed lines, after
  *             the last read of those lines.
  *   TAKE_BACK (producer) load-acquire of that count; pairs with GIVE_BACK: the
@@ -469,15 +474,24 @@ xshm_ring_tx_commit_line(xshm_ring_tx_t *tx, xshm_abi_record_t record)
                          record);
 }
 
+/** Publish a record of two or more lines */
+static inline void xshm_ring_tx_commit_lines(xshm_ring_tx_t *tx, uint32_t lines,
+                                             xshm_abi_record_t record)
+{
+    xshm_ring_tx_mark_dirty(tx, xshm_ring_line_index(tx->base, tx->pos) + 1,
+                            lines - 1);
+    xshm_ring_tx_publish(tx, (size_t)lines * XSHM_ABI_LINE_SIZE, record);
+}
+
 /** As @ref xshm_ring_tx_commit for a record of two or more lines that was
  *  written past the caches, as the next one will be: its lines are not
  *  fetched */
 static inline void xshm_ring_tx_commit_nt(xshm_ring_tx_t *tx, uint32_t lines,
                                           xshm_abi_record_t record)
 {
-    xshm_ring_tx_mark_dirty(tx, xshm_ring_line_index(tx->base, tx->pos) + 1,
-                            lines - 1);
-    xshm_ring_tx_publish(tx, (size_t)lines * XSHM_ABI_LINE_SIZE, record);
+    /* NT_DRAIN: before PUBLISH; pairs with SEE */
+    xshm_nt_drain();
+    xshm_ring_tx_commit_lines(tx, lines, record);
 }
 
 /**
@@ -494,7 +508,7 @@ static inline void xshm_ring_tx_commit(xshm_ring_tx_t *tx, uint32_t lines,
         return;
     }
 
-    xshm_ring_tx_commit_nt(tx, lines, record);
+    xshm_ring_tx_commit_lines(tx, lines, record);
     xshm_ring_tx_prefetch_record(tx, lines);
 }
 
