@@ -28,7 +28,11 @@ LAB_BENCH_WARM_UP=20
 
 lab_bench_variables() {
     case $1 in
-    xshm) echo "LD_PRELOAD=$LAB_INSTALL/lib/ucx/libuct_xshm.so.0" ;;
+    xshm)
+        echo "LD_PRELOAD=$LAB_INSTALL/lib/ucx/libuct_xshm.so.0"
+        # The emulated processor says that it is AMD's, and has no caches
+        echo UCX_XSHM_NT_MIN=inf
+        ;;
     tcp) echo UCX_NET_DEVICES=eth0 ;;
     esac
     echo "UCX_TLS=$1"
