@@ -407,6 +407,25 @@ void utest_fill(void *buffer, size_t length, uint64_t seed)
     }
 }
 
+static void
+utest_iov_set(uct_iov_t *iov, const void *buffer, size_t length, unsigned count)
+{
+    memset(iov, 0, sizeof(*iov));
+    iov->buffer = (void *)buffer;
+    iov->length = length;
+    iov->count  = count;
+}
+
+void utest_iov_init(uct_iov_t *iov, const void *buffer, size_t length)
+{
+    size_t first = length / 3;
+
+    utest_iov_set(&iov[0], buffer, first, 1);
+    utest_iov_set(&iov[1], NULL, 0, 1);
+    utest_iov_set(&iov[2], buffer, first, 0);
+    utest_iov_set(&iov[3], (const uint8_t *)buffer + first, length - first, 1);
+}
+
 int utest_is_filled(const void *buffer, size_t length, uint64_t seed)
 {
     const uint8_t *bytes = buffer;

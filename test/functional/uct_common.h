@@ -127,6 +127,13 @@ void utest_fill(void *buffer, size_t length, uint64_t seed);
 /** Whether a buffer holds what utest_fill() wrote. */
 int utest_is_filled(const void *buffer, size_t length, uint64_t seed);
 
+/** Elements that utest_iov_init() sets */
+#define UTEST_IOV_COUNT 4
+
+/** Describe a buffer in two parts, with two elements between them that add
+ *  nothing: one of no length, and one that there is not, however long it were. */
+void utest_iov_init(uct_iov_t *iov, const void *buffer, size_t length);
+
 /** Numbers of entries of /proc/self/fd. */
 long utest_count_fds(void);
 

@@ -310,33 +310,17 @@ static ucs_status_t test_put_bcopy(const void *data, size_t length,
     return (packed < 0) ? (ucs_status_t)packed : UCS_OK;
 }
 
-/* In three parts, one of them empty */
-static void test_iov_init(uct_iov_t *iov, const void *data, size_t length)
-{
-    size_t   first = length / 3;
-    unsigned i;
-
-    memset(iov, 0, 3 * sizeof(*iov));
-    for (i = 0; i < 3; ++i) {
-        iov[i].buffer = (void *)data;
-        iov[i].count  = 1;
-    }
-    iov[0].length = first;
-    iov[2].buffer = (char *)data + first;
-    iov[2].length = length - first;
-}
-
 static ucs_status_t test_put_zcopy(const void *data, size_t length,
                                    uint64_t address, uct_rkey_t rkey)
 {
     test_completion_t completion;
-    uct_iov_t         iov[3];
+    uct_iov_t         iov[UTEST_IOV_COUNT];
 
     test_completion_init(&completion);
-    test_iov_init(iov, data, length);
-    return test_finish(test_retry(uct_ep_put_zcopy(test.ep[0][1], iov, 3,
-                                                   address, rkey,
-                                                   &completion.super)),
+    utest_iov_init(iov, data, length);
+    return test_finish(test_retry(uct_ep_put_zcopy(test.ep[0][1], iov,
+                                                   UTEST_IOV_COUNT, address,
+                                                   rkey, &completion.super)),
                        &completion);
 }
 
@@ -357,13 +341,13 @@ static ucs_status_t
 test_get_zcopy(void *data, size_t length, uint64_t address, uct_rkey_t rkey)
 {
     test_completion_t completion;
-    uct_iov_t         iov[3];
+    uct_iov_t         iov[UTEST_IOV_COUNT];
 
     test_completion_init(&completion);
-    test_iov_init(iov, data, length);
-    return test_finish(test_retry(uct_ep_get_zcopy(test.ep[0][1], iov, 3,
-                                                   address, rkey,
-                                                   &completion.super)),
+    utest_iov_init(iov, data, length);
+    return test_finish(test_retry(uct_ep_get_zcopy(test.ep[0][1], iov,
+                                                   UTEST_IOV_COUNT, address,
+                                                   rkey, &completion.super)),
                        &completion);
 }
 

@@ -26,7 +26,6 @@
 #define TEST_NUM_KEPT      300
 #define TEST_SHORT_MAX     32
 #define TEST_NUM_ADDRESSES 100
-#define TEST_IOV_COUNT     3
 #define TEST_IOV_STEP      37
 #define TEST_LINE_MAX      48 /* With UCT's 8 bytes, a record of one line */
 
@@ -314,31 +313,14 @@ static xshm_peer_t *test_peer(unsigned side)
     return ucs_derived_of(test_pair.ep[side], xshm_ep_t)->peer;
 }
 
-/* From three places. The one in the middle has no element, however long that
- * would be. */
-static void test_iov_init(uct_iov_t *iov, const uint8_t *data, size_t length)
-{
-    size_t   first = length / 3;
-    unsigned i;
-
-    memset(iov, 0, TEST_IOV_COUNT * sizeof(*iov));
-    for (i = 0; i < TEST_IOV_COUNT; ++i) {
-        iov[i].buffer = (void *)data;
-        iov[i].length = first;
-        iov[i].count  = (i != 1);
-    }
-    iov[2].buffer = (void *)(data + first);
-    iov[2].length = length - first;
-}
-
 static ucs_status_t test_try_zcopy(unsigned side, uint64_t number,
                                    const uint8_t *data, size_t length)
 {
-    uct_iov_t iov[TEST_IOV_COUNT];
+    uct_iov_t iov[UTEST_IOV_COUNT];
 
-    test_iov_init(iov, data, length);
+    utest_iov_init(iov, data, length);
     return uct_ep_am_zcopy(test_pair.ep[side], TEST_AM_ID, &number,
-                           sizeof(number), iov, TEST_IOV_COUNT, 0, NULL);
+                           sizeof(number), iov, UTEST_IOV_COUNT, 0, NULL);
 }
 
 static ucs_status_t
@@ -415,12 +397,12 @@ static void test_zcopy_past_caches(void **state)
 static ucs_status_t test_try_short_iov(unsigned side, uint64_t number,
                                        const uint8_t *data, size_t length)
 {
-    uct_iov_t iov[1 + TEST_IOV_COUNT] = {
+    uct_iov_t iov[1 + UTEST_IOV_COUNT] = {
             {.buffer = &number, .length = sizeof(number), .count = 1}};
 
-    test_iov_init(iov + 1, data, length);
+    utest_iov_init(iov + 1, data, length);
     return uct_ep_am_short_iov(test_pair.ep[side], TEST_AM_ID, iov,
-                               1 + TEST_IOV_COUNT);
+                               1 + UTEST_IOV_COUNT);
 }
 
 static void test_short_iov(void **state)
