@@ -218,9 +218,8 @@ IDLE_PROCESSES = 8  # that the silent senders are spread over
 
 # What it costs to take messages out of the shared memory before they are
 # handed up. Large ones go through the ring only if they are malloc'ed.
-IN_PLACE = _subject("in place", UCX_XSHM_COPY_OUT="off")
-COPIED_OUT = _subject("copied out", UCX_XSHM_COPY_OUT="on")
-COPY_OUT = [IN_PLACE, COPIED_OUT]
+COPY_OUT = [_subject("in place", UCX_XSHM_COPY_OUT="off"),
+            _subject("copied out", UCX_XSHM_COPY_OUT="on")]
 COPY_OUT_TESTS = [
     *[Test("uct", "am_bw", size, BANDWIDTH, "bcopy")
       for size in (64, 1 << 10, 8 << 10)],
@@ -229,9 +228,8 @@ COPY_OUT_TESTS = [
 
 # Which way to the ring is the faster one here, by length. UCP sends messages of
 # these lengths from the user's buffer (zcopy).
-THROUGH_CACHES = _subject("through caches", UCX_XSHM_NT_MIN="inf")
-PAST_CACHES = _subject("past them", UCX_XSHM_NT_MIN="0")
-CACHES = [THROUGH_CACHES, PAST_CACHES]
+CACHES = [_subject("past caches", UCX_XSHM_NT_MIN="0"),
+          _subject("through them", UCX_XSHM_NT_MIN="inf")]
 CACHES_TESTS = [
     *[_tag_bw_heap(size << 10) for size in (2, 4, 8, 16, 64, 1 << 10)],
     *[Test("ucp", "tag_lat", size << 10, LATENCY, note="malloc'ed",

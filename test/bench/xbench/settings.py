@@ -13,6 +13,11 @@ SLEEP = "sleep"
 YIELD = "yield"
 PARTS = [COPY_OUT, CACHES, RNDV, SLEEP, YIELD]
 
+# Parts that are tests of ucx_perftest in two ways: what is shown is the first
+# way over the second
+TWO_WAYS = {COPY_OUT: (plan.COPY_OUT_TESTS, plan.COPY_OUT),
+            CACHES: (plan.CACHES_TESTS, plan.CACHES)}
+
 
 class Settings:
     """Measures and shows those of the parts that are wanted."""
@@ -28,25 +33,21 @@ class Settings:
     @staticmethod
     def contestants(parts):
         """Everybody who takes part in them."""
-        return [*(plan.COPY_OUT if COPY_OUT in parts else []),
-                *(plan.CACHES if CACHES in parts else []),
+        return [*[side for part, (_, sides) in TWO_WAYS.items()
+                  if part in parts for side in sides],
                 *(plan.RNDV if RNDV in parts else []),
                 *([side for side, _ in plan.SLEEP] if SLEEP in parts else []),
                 *(plan.YIELD if YIELD in parts else [])]
 
     def round(self, round_, say):
         """One round of all parts; say(what) shows what is being done."""
-        for part, measure in ((COPY_OUT, self._copy_out),
-                              (CACHES, self._caches), (RNDV, self._rndv),
-                              (SLEEP, self._sleep), (YIELD, self._yield)):
+        for part, (tests, sides) in TWO_WAYS.items():
+            if part in self._parts:
+                self._tests(round_, say, tests, sides)
+        for part, measure in ((RNDV, self._rndv), (SLEEP, self._sleep),
+                              (YIELD, self._yield)):
             if part in self._parts:
                 measure(round_, say)
-
-    def _copy_out(self, round_, say):
-        self._tests(round_, say, plan.COPY_OUT_TESTS, plan.COPY_OUT)
-
-    def _caches(self, round_, say):
-        self._tests(round_, say, plan.CACHES_TESTS, plan.CACHES)
 
     def _rndv(self, round_, say):
         for test in plan.RNDV_TESTS if round_ == 0 else []:
@@ -88,18 +89,11 @@ class Settings:
 
     def report(self):
         """A table for each part."""
-        if COPY_OUT in self._parts:
-            report.tests(self._results,
-                         [side.name for side in plan.COPY_OUT],
-                         plan.COPY_OUT_TESTS, plan.IN_PLACE.name,
-                         plan.COPIED_OUT.name)
-            print()
-        if CACHES in self._parts:
-            report.tests(self._results,
-                         [side.name for side in plan.CACHES],
-                         plan.CACHES_TESTS, plan.PAST_CACHES.name,
-                         plan.THROUGH_CACHES.name)
-            print()
+        for part, (tests, sides) in TWO_WAYS.items():
+            if part in self._parts:
+                names = [side.name for side in sides]
+                report.tests(self._results, names, tests, *names)
+                print()
         if RNDV in self._parts:
             report.moves(self._results, [side.name for side in plan.RNDV],
                          plan.RNDV_TESTS, self._moves)
