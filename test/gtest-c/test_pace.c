@@ -43,7 +43,7 @@ static unsigned test_call(test_clock_t *clock, unsigned num_there)
     unsigned count;
 
     clock->now += TEST_CALL;
-    if ((clock->pace.state != XSHM_PACE_NOW) &&
+    if (!xshm_pace_is_now(&clock->pace) &&
         !xshm_pace_is_due_at(&clock->pace, clock->now)) {
         ++clock->num_idle;
         return 0;

@@ -666,6 +666,7 @@ test_refused_by(test_memory_t *memory, unsigned flags, unsigned rights)
         assert_int_equal(test_op_run(op, -(uint64_t)TEST_WORD, rkey),
                          UCS_ERR_REJECTED);
         if (!(test_ops[op].right & XSHM_RIGHT_ATOMIC)) {
+            assert_int_equal(test_op_run(op, base - 1, rkey), UCS_ERR_REJECTED);
             assert_int_equal(test_op_run(op, base + part.size - 1, rkey),
                              UCS_ERR_REJECTED);
         }

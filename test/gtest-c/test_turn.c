@@ -365,6 +365,9 @@ static void test_step_receive(test_pair_t *pair, test_side_t *side)
     xshm_ring_peek_t found;
 
     test_resume(side);
+    assert_int_equal(xshm_ring_rx_has_news(&side->rx),
+                     (pending > 0) ||
+                             (side->rx.consumed != side->rx.given_back));
     assert_int_equal(xshm_ring_rx_is_empty(&side->rx), pending == 0);
     found = test_receive(side);
     assert_int_equal(found == XSHM_RING_EMPTY, pending == 0);

@@ -40,14 +40,14 @@ void xshm_ep_update_ring(xshm_ep_t *ep)
 {
     xshm_tx_t *tx = ep->peer->tx;
 
-    ep->ring = ((ep->status == UCS_OK) && (tx->state != XSHM_TX_IDLE) &&
+    ep->ring        = ((ep->status == UCS_OK) && (tx->state != XSHM_TX_IDLE) &&
                 !xshm_ep_must_wait(ep) && !ep->peer->is_held) ?
-                       &tx->ring :
-                       &xshm_ring_tx_none;
-    ep->direct_rights = ((ep->status == UCS_OK) && ep->peer->is_watched &&
-                         !ep->peer->is_indirect && !xshm_ep_must_wait(ep)) ?
-                                XSHM_RIGHT_ALL :
-                                0;
+                              &tx->ring :
+                              &xshm_ring_tx_none;
+    ep->direct_mask = ((ep->status == UCS_OK) && ep->peer->is_watched &&
+                       !ep->peer->is_indirect && !xshm_ep_must_wait(ep)) ?
+                              UINT64_MAX :
+                              0;
 }
 
 /* No request waits any more */

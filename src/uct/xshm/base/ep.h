@@ -16,15 +16,15 @@
  * everything else is out of line.
  */
 typedef struct xshm_ep {
-    uct_base_ep_t    super;
-    xshm_ring_tx_t  *ring; /**< The channel's, or xshm_ring_tx_none */
-    xshm_peer_t     *peer;
-    unsigned         direct_rights; /**< What may be done directly now */
-    ucs_queue_head_t pending;       /**< Requests that wait for room */
-    ucs_list_link_t  list;          /**< In xshm_peer_t::eps */
-    ucs_list_link_t  waiting;       /**< In xshm_peer_t::waiting */
-    ucs_list_link_t  failed;        /**< In xshm_iface_t::failed */
-    ucs_status_t     status;        /**< Error, if it has failed */
+    uct_base_ep_t   super;
+    xshm_ring_tx_t *ring; /**< The channel's, or xshm_ring_tx_none */
+    xshm_peer_t    *peer;
+    uint64_t        direct_mask; /**< All ones: may access directly now; or 0 */
+    ucs_queue_head_t pending;    /**< Requests that wait for room */
+    ucs_list_link_t  list;       /**< In xshm_peer_t::eps */
+    ucs_list_link_t  waiting;    /**< In xshm_peer_t::waiting */
+    ucs_list_link_t  failed;     /**< In xshm_iface_t::failed */
+    ucs_status_t     status;     /**< Error, if it has failed */
     ucs_status_t     rma_status; /**< Error of an operation without completion,
                                        for the next flush */
     int              is_sending; /**< A pending request is being sent */

@@ -826,45 +826,111 @@ static UCS_F_NOINLINE void xshm_iface_yield(xshm_iface_t *iface)
     sched_yield();
 }
 
-unsigned xshm_iface_progress(uct_iface_h tl_iface)
+/* What is to be done in some calls only. @a count is what was received. */
+static UCS_F_NOINLINE unsigned
+xshm_iface_progress_rare(xshm_iface_t *iface, unsigned count)
 {
-    xshm_iface_t   *iface = ucs_derived_of(tl_iface, xshm_iface_t);
-    xshm_pollset_t *set   = &iface->pollset;
-    unsigned        count = 0;
-    unsigned        max_poll, i;
-    xshm_rx_t      *rx;
-
-    if (ucs_likely(xshm_pace_is_due(&iface->pace))) {
-        max_poll = xshm_pace_limit(&iface->pace, iface->config.max_poll);
-        for (i = 0; i < set->num_hot; ++i) {
-            count += xshm_iface_poll(iface, set->hot[i], max_poll);
-        }
-        xshm_pace_looked(&iface->pace, count, i, iface->idle_polls);
-    }
-
-    if (set->num_cold > 0) {
-        rx = xshm_pollset_next_cold(set);
-        if (ucs_unlikely(rx != NULL)) {
-            count += xshm_iface_poll(iface, rx, iface->config.max_poll);
-        }
-    }
-
-    if (ucs_unlikely(--set->countdown == 0)) {
-        xshm_pollset_cool(set);
+    if (iface->pollset.countdown == 0) {
+        xshm_pollset_cool(&iface->pollset);
         xshm_event_relax(iface);
     }
 
-    if (ucs_unlikely(iface->work | iface->mailbox->has_events)) {
+    if (iface->work | iface->mailbox->has_events) {
         count += xshm_iface_progress_slow(iface, count);
     }
 
     if (count > 0) {
         iface->idle_polls = 0;
-    } else if (ucs_unlikely(++iface->idle_polls > iface->config.yield_after)) {
+    } else if (iface->idle_polls > iface->config.yield_after) {
         xshm_iface_yield(iface);
     }
 
     return count;
+}
+
+/* The end of each call, after @a count messages */
+static UCS_F_ALWAYS_INLINE unsigned
+xshm_iface_progress_end(xshm_iface_t *iface, unsigned count)
+{
+    iface->idle_polls = (count > 0) ? 0 : (iface->idle_polls + 1);
+    --iface->pollset.countdown;
+    if (ucs_unlikely((iface->pollset.countdown == 0) ||
+                     (iface->idle_polls > iface->config.yield_after) ||
+                     (iface->work | iface->mailbox->has_events))) {
+        return xshm_iface_progress_rare(iface, count);
+    }
+
+    return count;
+}
+
+/* Something is in a cold channel */
+static UCS_F_NOINLINE unsigned
+xshm_iface_progress_cold(xshm_iface_t *iface, unsigned index)
+{
+    xshm_rx_t *rx = xshm_pollset_heat(&iface->pollset, index);
+
+    return xshm_iface_progress_end(iface, xshm_iface_poll_once(iface, rx));
+}
+
+/* Receive from the hot channels, those before @a index being empty */
+static UCS_F_NOINLINE unsigned
+xshm_iface_progress_hot(xshm_iface_t *iface, unsigned index)
+{
+    xshm_pollset_t *set = &iface->pollset;
+    unsigned max_poll   = xshm_pace_limit(&iface->pace, iface->config.max_poll);
+    unsigned count      = 0;
+
+    for (; index < set->num_hot; ++index) {
+        count += xshm_iface_poll(iface, set->hot[index], max_poll);
+    }
+
+    xshm_pace_looked(&iface->pace, count, index, iface->idle_polls);
+    if (xshm_pollset_look_at_cold(set, &index)) {
+        count += xshm_iface_poll_once(iface, xshm_pollset_heat(set, index));
+    }
+
+    return xshm_iface_progress_end(iface, count);
+}
+
+/* Nothing is in the hot channels, or they are not to be looked at yet */
+static UCS_F_ALWAYS_INLINE unsigned
+xshm_iface_progress_idle(xshm_iface_t *iface)
+{
+    unsigned index;
+
+    if (xshm_pollset_look_at_cold(&iface->pollset, &index)) {
+        return xshm_iface_progress_cold(iface, index);
+    }
+
+    return xshm_iface_progress_end(iface, 0);
+}
+
+/* There is a time to look at the hot channels */
+static UCS_F_NOINLINE unsigned xshm_iface_progress_paced(xshm_iface_t *iface)
+{
+    return xshm_pace_is_due_at(&iface->pace, ucs_get_time()) ?
+                   xshm_iface_progress_hot(iface, 0) :
+                   xshm_iface_progress_idle(iface);
+}
+
+/* While there is nothing it calls nothing, and so saves no registers */
+unsigned xshm_iface_progress(uct_iface_h tl_iface)
+{
+    xshm_iface_t         *iface = ucs_derived_of(tl_iface, xshm_iface_t);
+    const xshm_pollset_t *set   = &iface->pollset;
+    unsigned              i;
+
+    if (ucs_unlikely(!xshm_pace_is_now(&iface->pace))) {
+        return xshm_iface_progress_paced(iface);
+    }
+
+    for (i = 0; i < set->num_hot; ++i) {
+        if (xshm_ring_rx_has_news(&set->hot[i]->ring)) {
+            return xshm_iface_progress_hot(iface, i);
+        }
+    }
+
+    return xshm_iface_progress_idle(iface);
 }
 
 static void xshm_iface_release_desc(uct_recv_desc_t *self, void *desc)

@@ -76,7 +76,13 @@ static inline void xshm_pace_init(xshm_pace_t *pace, ucs_time_t max_wait)
     pace->wait         = pace->max_wait;
 }
 
-/** Slow part of @ref xshm_pace_is_due: at the time @a now */
+/** Does each call of progress look for messages? */
+static UCS_F_ALWAYS_INLINE int xshm_pace_is_now(const xshm_pace_t *pace)
+{
+    return pace->state == XSHM_PACE_NOW;
+}
+
+/** Else: is it time to look, at the time @a now? */
 static inline int xshm_pace_is_due_at(xshm_pace_t *pace, ucs_time_t now)
 {
     if (pace->state == XSHM_PACE_BEGIN) {
@@ -86,13 +92,6 @@ static inline int xshm_pace_is_due_at(xshm_pace_t *pace, ucs_time_t now)
     }
 
     return now >= pace->next;
-}
-
-/** Is it time to look for messages? */
-static UCS_F_ALWAYS_INLINE int xshm_pace_is_due(xshm_pace_t *pace)
-{
-    return ucs_likely(pace->state == XSHM_PACE_NOW) ||
-           xshm_pace_is_due_at(pace, ucs_get_time());
 }
 
 /** It has been so long that the next message is not an answer */

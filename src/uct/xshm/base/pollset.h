@@ -116,31 +116,41 @@ static inline int xshm_cold_rx_has_record(const xshm_cold_rx_t *cold)
             (head.sequence == cold->num_records));
 }
 
-/**
- * Look at one cold channel, and fetch the next one's line for the next time.
- *
- * @return The channel, hot now, if there is something in it, else NULL.
- */
-static inline xshm_rx_t *xshm_pollset_next_cold(xshm_pollset_t *set)
+static inline void xshm_cold_rx_prefetch(const xshm_cold_rx_t *cold)
 {
-    unsigned              index = set->next_cold;
-    const xshm_cold_rx_t *cold  = &set->cold[index];
-    unsigned              next  = index + 1;
+    __builtin_prefetch(cold->pos);
+    __builtin_prefetch(cold->other);
+    __builtin_prefetch(cold->turn);
+}
 
-    if (next >= set->num_cold) {
-        next = 0;
+/**
+ * Look at one cold channel, if there is any, and fetch the next one's lines for
+ * the next time.
+ *
+ * @param [out] index_p  Its place among the cold ones.
+ *
+ * @return Is there something in it? Then it is to be made hot.
+ */
+static UCS_F_ALWAYS_INLINE int
+xshm_pollset_look_at_cold(xshm_pollset_t *set, unsigned *index_p)
+{
+    unsigned index = set->next_cold;
+    unsigned next  = index + 1;
+
+    if (set->num_cold == 0) {
+        return 0;
     }
 
-    set->next_cold = next;
-    __builtin_prefetch(set->cold[next].pos);
-    __builtin_prefetch(set->cold[next].other);
-    __builtin_prefetch(set->cold[next].turn);
-
-    if (xshm_ring_likely(!xshm_cold_rx_has_record(cold))) {
-        return NULL;
+    if (next < set->num_cold) {
+        xshm_cold_rx_prefetch(&set->cold[next]);
+        set->next_cold = next;
+    } else if (index > 0) {
+        xshm_cold_rx_prefetch(&set->cold[0]);
+        set->next_cold = 0;
     }
 
-    return xshm_pollset_heat(set, index);
+    *index_p = index;
+    return xshm_ring_unlikely(xshm_cold_rx_has_record(&set->cold[index]));
 }
 
 #endif

@@ -64,11 +64,11 @@ ucs_status_t xshm_rkey_unpack(uct_component_t *component,
         return UCS_ERR_UNREACHABLE;
     }
 
-    rkey->view          = NULL;
-    rkey->direct_rights = 0;
-    rkey->delta         = 0;
-    *rkey_p             = (uintptr_t)rkey;
-    *handle_p           = NULL;
+    rkey->view = NULL;
+    memset(rkey->reach, 0, sizeof(rkey->reach));
+    rkey->delta = 0;
+    *rkey_p     = (uintptr_t)rkey;
+    *handle_p   = NULL;
     return UCS_OK;
 }
 
@@ -91,6 +91,7 @@ static int xshm_rkey_set_direct(xshm_rkey_t *rkey, const xshm_view_t *view)
 {
     const xshm_region_info_t *info   = &view->info;
     uint64_t                  offset = rkey->key.base - info->base;
+    unsigned                  i;
 
     if ((offset > info->length) || (rkey->key.length > info->length - offset)) {
         return 0;
@@ -99,9 +100,14 @@ static int xshm_rkey_set_direct(xshm_rkey_t *rkey, const xshm_view_t *view)
     __atomic_store_n(&rkey->delta,
                      (intptr_t)((uintptr_t)info->address - info->base),
                      __ATOMIC_RELAXED);
-    /* DIRECT_SET: pairs with DIRECT_SEE. After the mapping's place. */
-    __atomic_store_n(&rkey->direct_rights, rkey->key.rights & info->rights,
-                     __ATOMIC_RELEASE);
+    for (i = 0; i < XSHM_RKEY_NUM_RIGHTS; ++i) {
+        if (rkey->key.rights & info->rights & UCS_BIT(i)) {
+            /* DIRECT_SET: pairs with DIRECT_SEE. After the mapping's place. */
+            __atomic_store_n(&rkey->reach[i], rkey->key.length,
+                             __ATOMIC_RELEASE);
+        }
+    }
+
     return 1;
 }
 
@@ -115,9 +121,14 @@ static int xshm_rkey_is_mapped(xshm_rkey_t *rkey)
 {
     xshm_view_t *view = xshm_rkey_view(rkey);
 
-    return (xshm_rkey_direct_rights(rkey) != 0) ||
-           ((view != NULL) && (xshm_view_state(view) == XSHM_VIEW_MAPPED) &&
-            xshm_rkey_set_direct(rkey, view));
+    return (view != NULL) && (xshm_view_state(view) == XSHM_VIEW_MAPPED) &&
+           xshm_rkey_set_direct(rkey, view);
+}
+
+/* What may be done directly with a key that is mapped */
+static unsigned xshm_rkey_direct_rights(const xshm_rkey_t *rkey)
+{
+    return rkey->key.rights & xshm_rkey_view(rkey)->info.rights;
 }
 
 /* The first operation decides, of whichever thread. Without memory for the

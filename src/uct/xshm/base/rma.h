@@ -26,14 +26,19 @@
  * too (xshm_abi.h).
  */
 
+/** Rights that a key can give: those of XSHM_RIGHT_ALL */
+#define XSHM_RKEY_NUM_RIGHTS 3
+
 /** A key that was unpacked. What is mapped does not change any more. Which
  *  region that is, is known at the first operation: the key alone does not say
  *  for sure whose it is. */
 typedef struct xshm_rkey {
-    unsigned       direct_rights; /**< What may be done directly: nothing,
-                                       until it is mapped */
-    ptrdiff_t      delta;         /**< From their addresses to ours */
-    xshm_view_t   *view;          /**< NULL: not known, or by message only */
+    uint64_t       reach[XSHM_RKEY_NUM_RIGHTS]; /**< Of each right: bytes from
+                                                     the key's base that may be
+                                                     accessed directly. Zero
+                                                     until it is mapped. */
+    ptrdiff_t      delta; /**< From their addresses to ours */
+    xshm_view_t   *view;  /**< NULL: not known, or by message only */
     xshm_abi_key_t key;
 } xshm_rkey_t;
 
@@ -125,21 +130,26 @@ xshm_rkey_covers(const xshm_rkey_t *rkey, uint64_t address, size_t length)
            (length <= rkey->key.length - offset);
 }
 
-/** What may be done directly with a key, which other threads may use, too */
-static UCS_F_ALWAYS_INLINE unsigned
-xshm_rkey_direct_rights(const xshm_rkey_t *rkey)
+/** How far a key lets others, in any thread, go directly by a right: bytes from
+ *  its base */
+static UCS_F_ALWAYS_INLINE uint64_t xshm_rkey_reach(const xshm_rkey_t *rkey,
+                                                    unsigned           right)
 {
     /* DIRECT_SEE: pairs with DIRECT_SET. The mapping's place is known then. */
-    return __atomic_load_n(&rkey->direct_rights, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&rkey->reach[ucs_ilog2(right)], __ATOMIC_ACQUIRE);
 }
 
-/** Is an operation one of those that are known to go directly? */
+/** Is an operation one of those that are known to go directly? One of no bytes
+ *  is not. What is allowed and what is in range is one test: a key that allows
+ *  nothing, or an endpoint that must not, has no range. */
 static UCS_F_ALWAYS_INLINE int
 xshm_rma_is_direct(const xshm_ep_t *ep, const xshm_rkey_t *rkey,
                    uint64_t address, size_t length, unsigned right)
 {
-    return (xshm_rkey_direct_rights(rkey) & ep->direct_rights & right) &&
-           xshm_rkey_covers(rkey, address, length);
+    uint64_t offset = address - rkey->key.base;
+    uint64_t room   = xshm_rkey_reach(rkey, right) & ep->direct_mask;
+
+    return !__builtin_sub_overflow(room, offset, &room) && (length - 1 < room);
 }
 
 /** Where memory is in this address space, if the way is direct */

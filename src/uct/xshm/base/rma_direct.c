@@ -65,8 +65,7 @@ ucs_status_t xshm_ep_put_short(uct_ep_h tl_ep, const void *buffer,
 
     UCT_TL_EP_STAT_OP(&ep->super, PUT, SHORT, length);
 
-    if (ucs_unlikely((length == 0) ||
-                     !xshm_rma_is_direct(ep, rkey, remote_addr, length,
+    if (ucs_unlikely(!xshm_rma_is_direct(ep, rkey, remote_addr, length,
                                          XSHM_RIGHT_PUT))) {
         return xshm_ep_put_short_slow(ep, buffer, length, remote_addr, rkey);
     }
@@ -242,16 +241,15 @@ ucs_status_t xshm_ep_get_bcopy(uct_ep_h tl_ep, uct_unpack_callback_t unpack_cb,
 
     UCT_TL_EP_STAT_OP(&ep->super, GET, BCOPY, length);
 
-    if (ucs_unlikely((length == 0) ||
-                     !xshm_rma_is_direct(ep, rkey, remote_addr, length,
-                                         XSHM_RIGHT_GET))) {
-        return xshm_ep_get_bcopy_slow(ep, unpack_cb, arg, length, remote_addr,
-                                      rkey, comp);
+    if (ucs_likely(xshm_rma_is_direct(ep, rkey, remote_addr, length,
+                                      XSHM_RIGHT_GET))) {
+        xshm_rma_count_direct(ep);
+        unpack_cb(arg, xshm_rkey_to_local(rkey, remote_addr), length);
+        return UCS_OK;
     }
 
-    xshm_rma_count_direct(ep);
-    unpack_cb(arg, xshm_rkey_to_local(rkey, remote_addr), length);
-    return UCS_OK;
+    return xshm_ep_get_bcopy_slow(ep, unpack_cb, arg, length, remote_addr, rkey,
+                                  comp);
 }
 
 /* One function for each width: the builtins are generic, functions are not.
