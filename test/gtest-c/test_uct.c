@@ -13,6 +13,7 @@
 
 /* To see which way messages went */
 #include <uct/xshm/base/ep.h>
+#include <uct/xshm/channel/ring_size.h>
 #include <uct/xshm/platform/complain.h>
 
 #include <dirent.h>
@@ -27,6 +28,7 @@
 #define TEST_SHORT_MAX     32
 #define TEST_NUM_ADDRESSES 100
 #define TEST_IOV_STEP      37
+#define TEST_NUM_RINGS     (XSHM_RING_SIZE_MAX_LARGE + 2)
 #define TEST_LINE_MAX      48 /* With UCT's 8 bytes, a record of one line */
 
 
@@ -392,6 +394,56 @@ static void test_zcopy_past_caches(void **state)
         test_close();
     }
     unsetenv("UCX_XSHM_NT_MIN");
+}
+
+/* Peers of one interface, one after the other: @a large of them have a large
+ * ring, whichever were closed meanwhile */
+static void test_ring_sizes_of(unsigned large, size_t ring_size)
+{
+    utest_iface_t   ifaces[TEST_NUM_RINGS];
+    uct_ep_h        eps[TEST_NUM_RINGS];
+    utest_address_t address;
+    xshm_ep_t      *ep;
+    unsigned        i, turn;
+
+    test_open(test_iov_callback);
+    test_destroy_ep(0);
+    test_connect(0, 0);
+    assert_int_equal(test_peer(0)->tx->ring_size, ring_size);
+    for (i = 0; i < TEST_NUM_RINGS; ++i) {
+        utest_iface_open(&ifaces[i], &test_pair.context, NULL, NULL);
+    }
+
+    for (turn = 0; turn < 2; ++turn) {
+        for (i = 0; i < TEST_NUM_RINGS; ++i) {
+            utest_address_get(&ifaces[i], &address);
+            assert_int_equal(utest_connect(&test_pair.iface[0], &address,
+                                           &eps[i]),
+                             UCS_OK);
+            ep = ucs_derived_of(eps[i], xshm_ep_t);
+            assert_int_equal(ep->peer->tx->ring_size,
+                             (i < large) ? XSHM_RING_SIZE_LARGE : ring_size);
+        }
+        for (i = 0; i < TEST_NUM_RINGS; ++i) {
+            uct_ep_destroy(eps[i]);
+        }
+    }
+
+    for (i = 0; i < TEST_NUM_RINGS; ++i) {
+        utest_iface_close(&ifaces[i]);
+    }
+    test_close();
+}
+
+static void test_ring_sizes(void **state)
+{
+    int is_xen = !strcmp(xshm_test_device, "xen");
+
+    test_ring_sizes_of(is_xen ? 0 : XSHM_RING_SIZE_MAX_LARGE,
+                       XSHM_RING_SIZE_SMALL);
+    setenv("UCX_XSHM_RING_SIZE", "17k", 1);
+    test_ring_sizes_of(0, 20 * 1024);
+    unsetenv("UCX_XSHM_RING_SIZE");
 }
 
 static ucs_status_t test_try_short_iov(unsigned side, uint64_t number,
@@ -766,6 +818,7 @@ int main(void)
             cmocka_unit_test(test_callback_keeps),
             cmocka_unit_test(test_callback_may_not_keep),
             cmocka_unit_test(test_zcopy_past_caches),
+            cmocka_unit_test(test_ring_sizes),
             cmocka_unit_test(test_short_iov),
             cmocka_unit_test(test_other_versions),
             cmocka_unit_test(test_answers_go_by_the_turn_line),

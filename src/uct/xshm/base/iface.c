@@ -12,6 +12,7 @@
 #include "md.h"
 #include "rma.h"
 #include "../channel/pair.h"
+#include "../channel/ring_size.h"
 #include "../platform/fdset.h"
 #include "../platform/complain.h"
 
@@ -56,10 +57,12 @@ ucs_config_field_t xshm_iface_config_table[] = {
     {"", "", NULL, ucs_offsetof(xshm_iface_config_t, super),
      UCS_CONFIG_TYPE_TABLE(uct_iface_config_table)},
 
-    {"RING_SIZE", "56k",
+    {"RING_SIZE", "auto",
      "Size of the ring through which one peer sends to another, rounded up to\n"
      "whole pages of 4 KiB. Two more pages are needed for each ring. A peer\n"
-     "to which nothing was sent, and whose memory was not accessed, has none.",
+     "to which nothing was sent, and whose memory was not accessed, has none.\n"
+     "\"auto\" is 56 KiB, but 512 KiB for the first 8 peers of an interface on\n"
+     "the device \"local\".",
      ucs_offsetof(xshm_iface_config_t, ring_size), UCS_CONFIG_TYPE_MEMUNITS},
 
     {"SEG_SIZE", "auto",
@@ -1007,11 +1010,14 @@ static ucs_status_t xshm_iface_config_size(const char *name, size_t value,
 #define XSHM_IFACE_DEFAULT_MAX_SHORT 2048
 #define XSHM_IFACE_AMD_NT_MIN        4096
 
+/* But for the large ones */
 static ucs_status_t
-xshm_iface_config_sizes(xshm_iface_t *iface, const xshm_iface_config_t *config)
+xshm_iface_config_rings(xshm_iface_t *iface, const xshm_iface_config_t *config)
 {
-    size_t ring_size = ucs_align_up_pow2(config->ring_size, XSHM_ABI_PAGE_SIZE);
-    ucs_status_t status;
+    if (config->ring_size == UCS_MEMUNITS_AUTO) {
+        iface->config.ring_size = XSHM_RING_SIZE_SMALL;
+        return UCS_OK;
+    }
 
     if ((config->ring_size < XSHM_ABI_RING_MIN_SIZE) ||
         (config->ring_size > XSHM_ABI_RING_MAX_SIZE)) {
@@ -1022,10 +1028,25 @@ xshm_iface_config_sizes(xshm_iface_t *iface, const xshm_iface_config_t *config)
         return UCS_ERR_INVALID_PARAM;
     }
 
-    iface->config.ring_size = ring_size;
+    iface->config.ring_size =
+            ucs_align_up_pow2(config->ring_size, XSHM_ABI_PAGE_SIZE);
+    return UCS_OK;
+}
+
+static ucs_status_t
+xshm_iface_config_sizes(xshm_iface_t *iface, const xshm_iface_config_t *config)
+{
+    ucs_status_t status;
+
+    status = xshm_iface_config_rings(iface, config);
+    if (status != UCS_OK) {
+        return status;
+    }
+
     status = xshm_iface_config_size("SEG_SIZE", config->seg_size,
                                     XSHM_IFACE_DEFAULT_SEG_SIZE,
-                                    xshm_ring_max_payload(ring_size),
+                                    xshm_ring_max_payload(
+                                            iface->config.ring_size),
                                     &iface->config.seg_size);
     if (status != UCS_OK) {
         return status;
@@ -1060,6 +1081,21 @@ xshm_iface_config_init(xshm_iface_t *iface, const xshm_iface_config_t *config)
     iface->config.linger          = config->linger;
     iface->config.is_message_only = (config->rma == XSHM_IFACE_RMA_MESSAGE);
     return xshm_iface_config_sizes(iface, config);
+}
+
+/* What the platform decides, where the user does not */
+static void xshm_iface_config_platform(xshm_iface_t              *iface,
+                                       const xshm_iface_config_t *config)
+{
+    const xshm_platform_ops_t *ops = xshm_iface_platform(iface)->ops;
+
+    iface->config.max_large =
+            ((config->ring_size == UCS_MEMUNITS_AUTO) && !ops->is_scarce) ?
+                    XSHM_RING_SIZE_MAX_LARGE :
+                    0;
+    iface->config.copy_out =
+            (config->copy_out == UCS_CONFIG_ON) ||
+            ((config->copy_out == UCS_CONFIG_AUTO) && ops->is_foreign);
 }
 
 static ucs_status_t
@@ -1171,6 +1207,7 @@ static void xshm_iface_init_state(xshm_iface_t *iface)
     iface->num_violations  = 0;
     iface->is_alone        = 0;
     iface->num_direct      = 0;
+    iface->num_large       = 0;
     iface->num_messages    = 0;
     iface->rma_status      = UCS_OK;
     iface->release_desc.cb = xshm_iface_release_desc;
@@ -1226,10 +1263,7 @@ static UCS_CLASS_INIT_FUNC(xshm_iface_t, uct_md_h md, uct_worker_h worker,
         goto err_cleanup_rma;
     }
 
-    self->config.copy_out = (config->copy_out == UCS_CONFIG_ON) ||
-                            ((config->copy_out == UCS_CONFIG_AUTO) &&
-                             xshm_iface_platform(self)->ops->is_foreign);
-
+    xshm_iface_config_platform(self, config);
     xshm_event_init(&self->events, config->spin);
     xshm_stats_init(self, config->stats);
     xshm_pace_init(&self->pace, ucs_time_from_sec(config->poll_gap));

@@ -66,7 +66,7 @@ KHASH_INIT(xshm_peers, xshm_peer_name_t, xshm_peer_t *, 1, xshm_peer_name_hash,
 /** Settings of an interface, UCX_XSHM_..., as UCX's parser leaves them */
 typedef struct xshm_iface_config {
     uct_iface_config_t      super;
-    size_t                  ring_size;   /**< Bytes */
+    size_t                  ring_size;   /**< Bytes, or UCS_MEMUNITS_AUTO */
     size_t                  seg_size;    /**< Bytes, or UCS_MEMUNITS_AUTO */
     size_t                  max_short;   /**< Bytes, or UCS_MEMUNITS_AUTO */
     size_t                  nt_min;      /**< Bytes, or UCS_MEMUNITS_AUTO */
@@ -92,6 +92,7 @@ typedef struct xshm_iface {
     unsigned         work;       /**< XSHM_IFACE_WORK_xx */
     unsigned         idle_polls; /**< Empty calls of progress in a row */
     unsigned         rx_headroom;
+    unsigned         num_large;  /**< Peers with a large ring */
     ucs_list_link_t  blocked;    /**< Peers with endpoints that wait */
     ucs_list_link_t  failed;     /**< Endpoints to be reported */
     ucs_list_link_t  rma_active; /**< Peers with access by message */
@@ -110,7 +111,8 @@ typedef struct xshm_iface {
                                          completion, for the next flush of all */
 
     struct {
-        size_t   ring_size;       /**< Bytes */
+        size_t   ring_size;       /**< Of those that are not large, bytes */
+        unsigned max_large;       /**< Peers with a large ring */
         size_t   seg_size;        /**< Longest message, bytes */
         size_t   max_short;       /**< Longest short message, bytes */
         size_t   max_hdr;         /**< Longest header of am_zcopy, bytes */

@@ -10,6 +10,7 @@
 #include "peer.h"
 #include "ep.h"
 #include "rma.h"
+#include "../channel/ring_size.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/debug/memtrack_int.h>
@@ -47,6 +48,7 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
 {
     xshm_peer_t *peer;
     ucs_status_t status;
+    int          is_self;
 
     peer = ucs_malloc(sizeof(*peer), "xshm_peer");
     if (peer == NULL) {
@@ -54,18 +56,21 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
         return UCS_ERR_NO_MEMORY;
     }
 
-    status = xshm_tx_create(iface->mailbox, dev_addr, addr,
-                            iface->config.ring_size, iface->config.seg_size,
-                            &peer->tx);
+    is_self        = xshm_peer_is_self(iface, addr);
+    peer->is_large = !is_self && (iface->num_large < iface->config.max_large);
+    status         = xshm_tx_create(iface->mailbox, dev_addr, addr,
+                            peer->is_large ? XSHM_RING_SIZE_LARGE :
+                                                     iface->config.ring_size,
+                                    iface->config.seg_size, &peer->tx);
     if (status != UCS_OK) {
         ucs_free(peer);
         return status;
     }
 
-    peer->iface = iface;
-    peer->addr  = *addr;
-    peer->nt_min =
-            xshm_peer_is_self(iface, addr) ? SIZE_MAX : iface->config.nt_min;
+    iface->num_large += peer->is_large;
+    peer->iface       = iface;
+    peer->addr        = *addr;
+    peer->nt_min      = is_self ? SIZE_MAX : iface->config.nt_min;
     peer->refs        = 0;
     peer->rma         = NULL;
     peer->is_indirect = 0;
@@ -141,6 +146,7 @@ void xshm_peer_put(xshm_peer_t *peer)
     }
 
     xshm_peer_forget(peer);
+    peer->iface->num_large -= peer->is_large;
     ucs_list_del(&peer->blocked);
     xshm_rma_cleanup_peer(peer);
     xshm_stats_end_tx(&peer->iface->stats, peer);

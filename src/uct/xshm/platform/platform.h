@@ -207,6 +207,10 @@ struct xshm_platform_ops {
     /** Peers are not of this virtual machine: they are trusted less */
     int is_foreign;
 
+    /** There is only so much memory for channels, however much the machine
+     *  has: rings are small */
+    int is_scarce;
+
     /** Is this system of the kind that the platform is for? If so, and probe
      *  says no, users are told what is missing. NULL: every system is. */
     int (*is_here)(void);

@@ -620,6 +620,7 @@ const xshm_platform_ops_t xshm_xen_ops = {
         .device        = "xen",
         .dev_addr_size = sizeof(xshm_xen_dev_addr_t),
         .is_foreign    = 1,
+        .is_scarce     = 1,
         .is_here       = xshm_xen_is_guest,
         .probe         = xshm_xen_probe,
         .open          = xshm_xen_open,
