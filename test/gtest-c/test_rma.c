@@ -438,6 +438,35 @@ static void test_both_ways(void (*run)(test_memory_t *memory))
     unsetenv("UCX_XSHM_RMA");
 }
 
+/* UCX has no key where nothing was registered, and may still access nothing */
+static void test_nothing_of(test_memory_t *memory)
+{
+    uct_rkey_bundle_t bundle;
+    uint8_t           byte = TEST_PATTERN;
+    uct_rkey_t        rkey;
+    unsigned          i;
+
+    (void)test_rkey(memory, &bundle);
+    for (i = 0; i < 2; ++i) {
+        rkey = (i == 0) ? UCT_INVALID_RKEY : bundle.rkey;
+        assert_int_equal(test_put_short(&byte, 0, 0, rkey), UCS_OK);
+        assert_int_equal(test_get_bcopy(&byte, 0, 0, rkey), UCS_OK);
+        assert_int_equal(test_put_zcopy(&byte, 0, 0, rkey), UCS_OK);
+        assert_int_equal(test_get_zcopy(&byte, 0, 0, rkey), UCS_OK);
+    }
+    assert_int_equal(test_put_bcopy(&byte, 0, 0, UCT_INVALID_RKEY), UCS_OK);
+    assert_int_equal(test_put_bcopy(&byte, 0, (uintptr_t)memory->base,
+                                    bundle.rkey),
+                     UCS_OK);
+    assert_int_equal(byte, TEST_PATTERN);
+    test_release(&bundle);
+}
+
+static void test_nothing(void **state)
+{
+    test_both_ways(test_nothing_of);
+}
+
 static void test_all_sizes(void **state)
 {
     unsigned past_caches;
@@ -1094,7 +1123,7 @@ static void test_all_to_all(void **state)
 
     setenv("UCX_XSHM_RING_SIZE", "4k", 1);
     test_open(TEST_MAX_IFACES);
-    unsetenv("UCX_XSHM_RING_SIZE");
+    setenv("UCX_XSHM_RING_SIZE", XSHM_TEST_SMALL_RINGS, 1);
     for (to = 0; to < TEST_MAX_IFACES; ++to) {
         test_memory_reg(&memory[to], TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
         utest_fill(memory[to].base, TEST_SIZE, to);
@@ -2360,6 +2389,7 @@ static void test_initiator_killed(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
+            cmocka_unit_test(test_nothing),
             cmocka_unit_test(test_all_sizes),
             cmocka_unit_test(test_packed_past_caches),
             cmocka_unit_test(test_unpack_puts),
@@ -2405,6 +2435,8 @@ int main(int argc, char **argv)
         return test_target_main(argv[1], atoi(argv[2]));
     }
 
+    /* What is sent goes round the ring many times, unless a test says else */
+    setenv("UCX_XSHM_RING_SIZE", XSHM_TEST_SMALL_RINGS, 1);
     xshm_test_log_start();
     return xshm_test_run_on_devices("rma", tests, XSHM_TEST_ARRAY_SIZE(tests));
 }

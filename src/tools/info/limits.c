@@ -43,6 +43,11 @@
 #define XSHM_INFO_SMALL_CHANNEL XSHM_INFO_CHANNEL_SIZE(XSHM_RING_SIZE_SMALL)
 #define XSHM_INFO_LARGE_CHANNEL XSHM_INFO_CHANNEL_SIZE(XSHM_RING_SIZE_LARGE)
 
+/* What the large channels of one interface take more than small ones */
+#define XSHM_INFO_LARGE_KIB \
+    (XSHM_RING_SIZE_MAX_LARGE * \
+     (XSHM_INFO_LARGE_CHANNEL - XSHM_INFO_SMALL_CHANNEL) / XSHM_INFO_KIB)
+
 /* Pages of a channel, each of which is granted */
 #define XSHM_INFO_CHANNEL_PAGES (XSHM_INFO_SMALL_CHANNEL / XSHM_ABI_PAGE_SIZE)
 
@@ -207,10 +212,12 @@ static void xshm_info_add_memory(xshm_info_t *info)
 
     xshm_info_add_limit(
             info, "memory_kib", value,
-            xshm_info_peers(value, 0, XSHM_INFO_SMALL_CHANNEL / XSHM_INFO_KIB),
+            xshm_info_peers(value, XSHM_INFO_LARGE_KIB,
+                            XSHM_INFO_SMALL_CHANNEL / XSHM_INFO_KIB),
             xshm_info_format("KiB of memory available, for all "
                              "processes: %u KiB for each peer "
-                             "that one sends to, %u for the first %u",
+                             "that one sends to, %u for the first %u on "
+                             "the device local",
                              XSHM_INFO_SMALL_CHANNEL / XSHM_INFO_KIB,
                              XSHM_INFO_LARGE_CHANNEL / XSHM_INFO_KIB,
                              XSHM_RING_SIZE_MAX_LARGE),

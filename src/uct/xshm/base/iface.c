@@ -61,13 +61,14 @@ ucs_config_field_t xshm_iface_config_table[] = {
      "Size of the ring through which one peer sends to another, rounded up to\n"
      "whole pages of 4 KiB. Two more pages are needed for each ring. A peer\n"
      "to which nothing was sent, and whose memory was not accessed, has none.\n"
-     "\"auto\" is 56 KiB, but 512 KiB for the first 8 peers of an interface on\n"
-     "the device \"local\".",
+     "\"auto\" is 56 KiB, but 512 KiB for the first 8 peers of an interface\n"
+     "on the device \"local\".",
      ucs_offsetof(xshm_iface_config_t, ring_size), UCS_CONFIG_TYPE_MEMUNITS},
 
     {"SEG_SIZE", "auto",
      "Longest message that is sent in one piece. At most about 3/8 of the\n"
-     "ring; \"auto\" is 16 KiB, or less for a small ring.",
+     "ring, or of 56 KiB if RING_SIZE is \"auto\"; \"auto\" is 16 KiB, or less\n"
+     "for a small ring.",
      ucs_offsetof(xshm_iface_config_t, seg_size), UCS_CONFIG_TYPE_MEMUNITS},
 
     {"MAX_SHORT", "auto",
@@ -1010,7 +1011,7 @@ static ucs_status_t xshm_iface_config_size(const char *name, size_t value,
 #define XSHM_IFACE_DEFAULT_MAX_SHORT 2048
 #define XSHM_IFACE_AMD_NT_MIN        4096
 
-/* But for the large ones */
+/* The size of rings that are not large */
 static ucs_status_t
 xshm_iface_config_rings(xshm_iface_t *iface, const xshm_iface_config_t *config)
 {

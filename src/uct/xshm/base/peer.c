@@ -48,6 +48,7 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
 {
     xshm_peer_t *peer;
     ucs_status_t status;
+    size_t       ring_size;
     int          is_self;
 
     peer = ucs_malloc(sizeof(*peer), "xshm_peer");
@@ -58,10 +59,9 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
 
     is_self        = xshm_peer_is_self(iface, addr);
     peer->is_large = !is_self && (iface->num_large < iface->config.max_large);
-    status         = xshm_tx_create(iface->mailbox, dev_addr, addr,
-                            peer->is_large ? XSHM_RING_SIZE_LARGE :
-                                                     iface->config.ring_size,
-                                    iface->config.seg_size, &peer->tx);
+    ring_size = peer->is_large ? XSHM_RING_SIZE_LARGE : iface->config.ring_size;
+    status    = xshm_tx_create(iface->mailbox, dev_addr, addr, ring_size,
+                               iface->config.seg_size, &peer->tx);
     if (status != UCS_OK) {
         ucs_free(peer);
         return status;

@@ -127,7 +127,7 @@ static inline void xshm_cold_rx_prefetch(const xshm_cold_rx_t *cold)
  * Look at one cold channel, if there is any, and fetch the next one's lines for
  * the next time.
  *
- * @param [out] index_p  Its place among the cold ones.
+ * @param [out] index_p  If there is any: its place among the cold ones.
  *
  * @return Is there something in it? Then it is to be made hot.
  */

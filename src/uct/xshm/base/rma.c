@@ -117,12 +117,26 @@ static xshm_view_t *xshm_rkey_view(const xshm_rkey_t *rkey)
     return __atomic_load_n(&rkey->view, __ATOMIC_ACQUIRE);
 }
 
+/* Is it known where it is mapped, with any right? */
+static int xshm_rkey_is_direct(const xshm_rkey_t *rkey)
+{
+    uint64_t reach = 0;
+    unsigned i;
+
+    for (i = 0; i < XSHM_RKEY_NUM_RIGHTS; ++i) {
+        reach |= xshm_rkey_reach(rkey, UCS_BIT(i));
+    }
+
+    return reach != 0;
+}
+
 static int xshm_rkey_is_mapped(xshm_rkey_t *rkey)
 {
     xshm_view_t *view = xshm_rkey_view(rkey);
 
-    return (view != NULL) && (xshm_view_state(view) == XSHM_VIEW_MAPPED) &&
-           xshm_rkey_set_direct(rkey, view);
+    return xshm_rkey_is_direct(rkey) ||
+           ((view != NULL) && (xshm_view_state(view) == XSHM_VIEW_MAPPED) &&
+            xshm_rkey_set_direct(rkey, view));
 }
 
 /* What may be done directly with a key that is mapped */

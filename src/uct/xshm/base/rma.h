@@ -140,16 +140,22 @@ static UCS_F_ALWAYS_INLINE uint64_t xshm_rkey_reach(const xshm_rkey_t *rkey,
 }
 
 /** Is an operation one of those that are known to go directly? One of no bytes
- *  is not. What is allowed and what is in range is one test: a key that allows
- *  nothing, or an endpoint that must not, has no range. */
+ *  is not, and may be without a key. What is allowed and what is in range is one
+ *  test: a key that allows nothing, or an endpoint that must not, has no
+ *  range. */
 static UCS_F_ALWAYS_INLINE int
 xshm_rma_is_direct(const xshm_ep_t *ep, const xshm_rkey_t *rkey,
                    uint64_t address, size_t length, unsigned right)
 {
-    uint64_t offset = address - rkey->key.base;
-    uint64_t room   = xshm_rkey_reach(rkey, right) & ep->direct_mask;
+    uint64_t offset, room;
 
-    return !__builtin_sub_overflow(room, offset, &room) && (length - 1 < room);
+    if (length == 0) {
+        return 0;
+    }
+
+    offset = address - rkey->key.base;
+    room   = xshm_rkey_reach(rkey, right) & ep->direct_mask;
+    return !__builtin_sub_overflow(room, offset, &room) && (length <= room);
 }
 
 /** Where memory is in this address space, if the way is direct */
@@ -157,7 +163,8 @@ static UCS_F_ALWAYS_INLINE void *
 xshm_rkey_to_local(const xshm_rkey_t *rkey, uint64_t address)
 {
     /* Ordered by DIRECT_SEE; threads that set it at once set the same */
-    return (void *)(uintptr_t)(address + rkey->delta);
+    return (void *)(uintptr_t)(address +
+                               __atomic_load_n(&rkey->delta, __ATOMIC_RELAXED));
 }
 
 /**

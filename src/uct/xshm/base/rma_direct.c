@@ -98,7 +98,9 @@ xshm_ep_put_bcopy_slow(xshm_ep_t *ep, uct_pack_callback_t pack_cb, void *arg,
     ucs_status_t status;
     void        *ptr;
 
-    if ((uct_rkey_t)rkey == UCT_INVALID_RKEY) {
+    /* Near the end of what the key names, the longest has no room */
+    if (((uct_rkey_t)rkey == UCT_INVALID_RKEY) ||
+        xshm_rma_is_direct(ep, rkey, address, 1, XSHM_RIGHT_PUT)) {
         return xshm_ep_put_bcopy_bounce(ep, pack_cb, arg, address, rkey);
     }
 

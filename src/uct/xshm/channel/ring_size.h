@@ -10,9 +10,9 @@
  * Sizes of rings that the user leaves to us, bytes. xshm_info tells of them.
  *
  * A stream of messages that both sides copy moves up to twice as fast through
- * the large one (docs/performance.md, "The size of the ring"). An interface has
- * some of these, for the peers that it meets first, where memory costs no more
- * than itself: so many peers do not take much of it.
+ * the large one (docs/performance.md, "The size of the ring"). Only the peers
+ * that an interface meets first have one, so that many peers take little memory,
+ * and only where memory for rings is not scarce (xshm_platform_ops_t).
  */
 #define XSHM_RING_SIZE_SMALL (56u * 1024)
 #define XSHM_RING_SIZE_LARGE (512u * 1024)
