@@ -40,8 +40,8 @@
 #define RES_ACTIVE_FDS      4
 #define RES_ACTIVE_RESIDENT (64 * 1024 + 16 * 1024)
 
-/* The first peers of each interface have larger rings, if their size is left to
- * xshm. We are the first peer of all of ours. */
+/* With UCX_XSHM_RING_SIZE=auto the first peers of each interface have larger
+ * rings. We are the first peer of all of ours. */
 #define RES_NUM_LARGE    8
 #define RES_LARGE_SHARED ((512 - 56) * 1024)
 #define RES_SENT_SHARED \
@@ -302,7 +302,7 @@ static int res_main(res_t *res)
     res_size_t              base, connected, sent, received, gone;
     int                     failed = 0;
 
-    if (getenv("UCX_XSHM_RING_SIZE") == NULL) {
+    if (getenv("UCX_XSHM_RING_SIZE") != NULL) {
         sent_to.shared = RES_SENT_SHARED;
         sending.shared = RES_RECEIVED_SHARED;
     }

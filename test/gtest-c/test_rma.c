@@ -1123,7 +1123,7 @@ static void test_all_to_all(void **state)
 
     setenv("UCX_XSHM_RING_SIZE", "4k", 1);
     test_open(TEST_MAX_IFACES);
-    setenv("UCX_XSHM_RING_SIZE", XSHM_TEST_SMALL_RINGS, 1);
+    unsetenv("UCX_XSHM_RING_SIZE");
     for (to = 0; to < TEST_MAX_IFACES; ++to) {
         test_memory_reg(&memory[to], TEST_SIZE, UCT_MD_MEM_ACCESS_ALL);
         utest_fill(memory[to].base, TEST_SIZE, to);
@@ -2435,8 +2435,6 @@ int main(int argc, char **argv)
         return test_target_main(argv[1], atoi(argv[2]));
     }
 
-    /* What is sent goes round the ring many times, unless a test says else */
-    setenv("UCX_XSHM_RING_SIZE", XSHM_TEST_SMALL_RINGS, 1);
     xshm_test_log_start();
     return xshm_test_run_on_devices("rma", tests, XSHM_TEST_ARRAY_SIZE(tests));
 }

@@ -439,12 +439,13 @@ static void test_ring_sizes(void **state)
 {
     int is_xen = !strcmp(xshm_test_device, "xen");
 
+    test_ring_sizes_of(0, XSHM_RING_SIZE_SMALL);
     setenv("UCX_XSHM_RING_SIZE", "auto", 1);
     test_ring_sizes_of(is_xen ? 0 : XSHM_RING_SIZE_MAX_LARGE,
                        XSHM_RING_SIZE_SMALL);
     setenv("UCX_XSHM_RING_SIZE", "17k", 1);
     test_ring_sizes_of(0, 20 * 1024);
-    setenv("UCX_XSHM_RING_SIZE", XSHM_TEST_SMALL_RINGS, 1);
+    unsetenv("UCX_XSHM_RING_SIZE");
 }
 
 static ucs_status_t test_try_short_iov(unsigned side, uint64_t number,
@@ -836,8 +837,6 @@ int main(void)
                    "name (%s)",
                    dlerror());
     }
-    /* What is sent goes round the ring many times, unless a test says else */
-    setenv("UCX_XSHM_RING_SIZE", XSHM_TEST_SMALL_RINGS, 1);
     xshm_test_log_start();
     return xshm_test_run_on_devices("uct", tests, XSHM_TEST_ARRAY_SIZE(tests));
 }

@@ -125,9 +125,6 @@ void xshm_test_log_show(void);
  */
 extern const char *const xshm_test_devices[];
 
-/** UCX_XSHM_RING_SIZE, for what is to go round a ring many times */
-#define XSHM_TEST_SMALL_RINGS "56k"
-
 /** The device of the test that runs */
 extern const char *xshm_test_device;
 

@@ -33,7 +33,7 @@ PAUSED = 35
 # For how long a victim sends before it dies
 STREAM = 0.4
 # Messages that are sent meanwhile: more than a ring holds
-STOPPED_COUNT = 1000
+STOPPED_COUNT = 300
 STOPPED_SIZE = 1000
 # Messages that fit into a ring of the default size
 PUBLISHED = 20

@@ -9,7 +9,6 @@
 
 #include "info.h"
 
-#include <uct/xshm/channel/ring_size.h>
 #include <uct/xshm/platform/grant_limit.h>
 #include <xshm/xshm_abi.h>
 
@@ -36,20 +35,15 @@
 
 #define XSHM_INFO_KIB 1024u
 
+/* Default of UCX_XSHM_RING_SIZE */
+#define XSHM_INFO_RING_SIZE (56u * XSHM_INFO_KIB)
+
 /* Memory of a channel: its ring, the page in front, and the return page */
-#define XSHM_INFO_CHANNEL_SIZE(_ring_size) \
-    ((_ring_size) + XSHM_ABI_RING_OFFSET + XSHM_ABI_RETURN_SIZE)
-
-#define XSHM_INFO_SMALL_CHANNEL XSHM_INFO_CHANNEL_SIZE(XSHM_RING_SIZE_SMALL)
-#define XSHM_INFO_LARGE_CHANNEL XSHM_INFO_CHANNEL_SIZE(XSHM_RING_SIZE_LARGE)
-
-/* What the large channels of one interface take more than small ones */
-#define XSHM_INFO_LARGE_KIB \
-    (XSHM_RING_SIZE_MAX_LARGE * \
-     (XSHM_INFO_LARGE_CHANNEL - XSHM_INFO_SMALL_CHANNEL) / XSHM_INFO_KIB)
+#define XSHM_INFO_CHANNEL_SIZE \
+    (XSHM_INFO_RING_SIZE + XSHM_ABI_RING_OFFSET + XSHM_ABI_RETURN_SIZE)
 
 /* Pages of a channel, each of which is granted */
-#define XSHM_INFO_CHANNEL_PAGES (XSHM_INFO_SMALL_CHANNEL / XSHM_ABI_PAGE_SIZE)
+#define XSHM_INFO_CHANNEL_PAGES (XSHM_INFO_CHANNEL_SIZE / XSHM_ABI_PAGE_SIZE)
 
 /* What Xen, xl and both xenstoreds give a guest by default, besides grants;
  * oxenstored has the lower quota of watches */
@@ -212,15 +206,11 @@ static void xshm_info_add_memory(xshm_info_t *info)
 
     xshm_info_add_limit(
             info, "memory_kib", value,
-            xshm_info_peers(value, XSHM_INFO_LARGE_KIB,
-                            XSHM_INFO_SMALL_CHANNEL / XSHM_INFO_KIB),
+            xshm_info_peers(value, 0, XSHM_INFO_CHANNEL_SIZE / XSHM_INFO_KIB),
             xshm_info_format("KiB of memory available, for all "
                              "processes: %u KiB for each peer "
-                             "that one sends to, %u for the first %u on "
-                             "the device local",
-                             XSHM_INFO_SMALL_CHANNEL / XSHM_INFO_KIB,
-                             XSHM_INFO_LARGE_CHANNEL / XSHM_INFO_KIB,
-                             XSHM_RING_SIZE_MAX_LARGE),
+                             "that one sends to",
+                             XSHM_INFO_CHANNEL_SIZE / XSHM_INFO_KIB),
             "export UCX_XSHM_RING_SIZE=16k (smaller rings, which "
             "are slower)");
 }

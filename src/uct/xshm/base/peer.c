@@ -42,6 +42,12 @@ xshm_peer_is_self(const xshm_iface_t *iface, const xshm_iface_addr_t *addr)
     return !memcmp(addr, &iface->mailbox->addr, sizeof(*addr));
 }
 
+/* Has it one of the interface's large rings? */
+static int xshm_peer_is_large(const xshm_peer_t *peer)
+{
+    return peer->tx->ring_size > peer->iface->config.ring_size;
+}
+
 static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
                                      const xshm_iface_addr_t *addr,
                                      xshm_peer_t            **peer_p)
@@ -57,9 +63,10 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
         return UCS_ERR_NO_MEMORY;
     }
 
-    is_self        = xshm_peer_is_self(iface, addr);
-    peer->is_large = !is_self && (iface->num_large < iface->config.max_large);
-    ring_size = peer->is_large ? XSHM_RING_SIZE_LARGE : iface->config.ring_size;
+    is_self   = xshm_peer_is_self(iface, addr);
+    ring_size = (!is_self && (iface->num_large < iface->config.max_large)) ?
+                        XSHM_RING_SIZE_LARGE :
+                        iface->config.ring_size;
     status    = xshm_tx_create(iface->mailbox, dev_addr, addr, ring_size,
                                iface->config.seg_size, &peer->tx);
     if (status != UCS_OK) {
@@ -67,10 +74,10 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
         return status;
     }
 
-    iface->num_large += peer->is_large;
-    peer->iface       = iface;
-    peer->addr        = *addr;
-    peer->nt_min      = is_self ? SIZE_MAX : iface->config.nt_min;
+    peer->iface  = iface;
+    peer->addr   = *addr;
+    peer->nt_min = is_self ? SIZE_MAX : iface->config.nt_min;
+    iface->num_large += xshm_peer_is_large(peer);
     peer->refs        = 0;
     peer->rma         = NULL;
     peer->is_indirect = 0;
@@ -146,7 +153,7 @@ void xshm_peer_put(xshm_peer_t *peer)
     }
 
     xshm_peer_forget(peer);
-    peer->iface->num_large -= peer->is_large;
+    peer->iface->num_large -= xshm_peer_is_large(peer);
     ucs_list_del(&peer->blocked);
     xshm_rma_cleanup_peer(peer);
     xshm_stats_end_tx(&peer->iface->stats, peer);

@@ -35,7 +35,6 @@ struct xshm_peer {
                                         done after what was sent before */
     int               is_watched;  /**< Its end is told, as far as it can be:
                                        its memory may be accessed directly */
-    int               is_large; /**< Its ring is: see xshm_iface_t::num_large */
     int               is_held; /**< Nothing else is sent before the rest of what
                                     was begun before a fence */
 };

@@ -7,7 +7,7 @@
 #define XSHM_RING_SIZE_H_
 
 /*
- * Sizes of rings that the user leaves to us, bytes. xshm_info tells of them.
+ * Sizes of rings for UCX_XSHM_RING_SIZE=auto, bytes.
  *
  * A stream of messages that both sides copy moves up to twice as fast through
  * the large one (docs/performance.md, "The size of the ring"). Only the peers
