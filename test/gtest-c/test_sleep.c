@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@
 #define TEST_WAIT_MSEC 60000
 #define TEST_NUM_RACES 3000
 #define TEST_MAX_GAP   3000 /* Turns of an empty loop between two messages */
+#define TEST_PERIOD    16   /* Messages, of which the first awaits a sleep */
 #define TEST_NUM_FLOOD 200
 
 
@@ -36,6 +38,9 @@ static struct {
     xshm_rx_t       *rx;
     unsigned         sent;
     unsigned         received;
+    unsigned         num_slept;
+    int              is_asleep;
+    int              is_over;
 } test;
 
 
@@ -289,15 +294,34 @@ static void test_many_wishes(void **state)
     test_close();
 }
 
+static int test_is_over(void)
+{
+    return __atomic_load_n(&test.is_over, __ATOMIC_ACQUIRE);
+}
+
+/* Left to itself, a sender on a slow machine may come before each sleep */
+static void test_await_sleep(void)
+{
+    while (!__atomic_load_n(&test.is_asleep, __ATOMIC_ACQUIRE) &&
+           !test_is_over()) {
+        sched_yield();
+    }
+}
+
 /* Sends at random times, while the receiver begins and ends to ask */
 static void *test_sender(void *arg)
 {
-    const int         *is_over = arg;
     xshm_test_random_t random;
     unsigned           gap;
+    unsigned           i;
+
+    (void)arg;
 
     xshm_test_random_init(&random);
-    while (!__atomic_load_n(is_over, __ATOMIC_ACQUIRE)) {
+    for (i = 0; !test_is_over(); ++i) {
+        if (i % TEST_PERIOD == 0) {
+            test_await_sleep();
+        }
         for (gap = xshm_test_random_below(&random, TEST_MAX_GAP); gap > 0;
              --gap) {
             __asm__ volatile("");
@@ -310,8 +334,7 @@ static void *test_sender(void *arg)
     return NULL;
 }
 
-/* @return Whether it slept */
-static int test_sleep_for_message(void)
+static void test_sleep_for_message(void)
 {
     struct pollfd pollfd = {.fd = test_wake_fd(), .events = POLLIN};
 
@@ -319,39 +342,39 @@ static int test_sleep_for_message(void)
     test_sleep(&test.rx->sleeper);
     if (!xshm_sleep_is_acked(&test.rx->sleeper.sleep) ||
         !xshm_ring_rx_is_empty(&test.rx->ring)) {
-        return 0;
+        return;
     }
 
+    ++test.num_slept;
+    __atomic_store_n(&test.is_asleep, 1, __ATOMIC_RELEASE);
     xshm_test_check(poll(&pollfd, 1, TEST_WAIT_MSEC) == 1);
-    return 1;
+    __atomic_store_n(&test.is_asleep, 0, __ATOMIC_RELEASE);
 }
 
 static void test_asks_while_sending(void **state)
 {
-    unsigned  num_slept = 0;
-    int       is_over   = 0;
     pthread_t thread;
     unsigned  i;
 
     (void)state;
 
     test_open();
-    assert_int_equal(pthread_create(&thread, NULL, test_sender, &is_over), 0);
+    assert_int_equal(pthread_create(&thread, NULL, test_sender, NULL), 0);
     for (i = 0; i < xshm_test_scale(TEST_NUM_RACES); ++i) {
         xshm_sleeper_ask(&test.rx->sleeper);
         /* Until the hook is there, and a little longer */
         do {
-            num_slept += test_sleep_for_message();
+            test_sleep_for_message();
             test_receive_all();
         } while (!xshm_sleep_is_acked(&test.rx->sleeper.sleep));
-        num_slept += test_sleep_for_message();
+        test_sleep_for_message();
         test_receive_all();
         xshm_sleeper_leave(&test.rx->sleeper);
     }
 
-    __atomic_store_n(&is_over, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&test.is_over, 1, __ATOMIC_RELEASE);
     pthread_join(thread, NULL);
-    assert_true(num_slept > 0);
+    assert_true(test.num_slept > 0);
     test_close();
 }
 
