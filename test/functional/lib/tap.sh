@@ -6,6 +6,8 @@
 #                             (lines that begin with NOTE: always)
 #   tap_run_failing NAME PATTERN COMMAND...   the other way round: for a test of
 #                             a test
+#   tap_later NAME COMMAND... as tap_run, but by the next tap_run_later, which runs
+#                             as many at a time as there are processors
 #   tap_skip NAME REASON
 #   tap_collect PREFIX        the results on standard input, "ok NAME" or
 #                             "not ok NAME" a line, and what else stands there
@@ -19,6 +21,10 @@ tap_failed=0
 tap_status=0
 TAP_LINES_SHOWN=60
 TAP_COLUMNS_SHOWN=200
+# The shell that was to write it was killed
+TAP_NO_STATUS=255
+tap_later_names=()
+tap_later_commands=()
 
 tap_say() {
     printf '# %s\n' "$*"
@@ -63,11 +69,10 @@ tap_run_to() {
     set -e
 }
 
-tap_run() {
-    local name=$1 output
-    shift
-    output=$(mktemp "$FUNC_WORK/tap.XXXXXX")
-    tap_run_to "$output" "$@"
+# By tap_status
+tap_result() {
+    local name=$1 output=$2
+    shift 2
     if [ "$tap_status" -eq 0 ]; then
         tap_ok "$name"
         sed -n 's/^NOTE /#   /p' "$output"
@@ -77,6 +82,44 @@ tap_run() {
         tap_show "$output"
     fi
     rm -f "$output"
+}
+
+tap_run() {
+    local name=$1 output
+    shift
+    output=$(mktemp "$FUNC_WORK/tap.XXXXXX")
+    tap_run_to "$output" "$@"
+    tap_result "$name" "$output" "$@"
+}
+
+tap_later() {
+    tap_later_names+=("$1")
+    shift
+    tap_later_commands+=("$(printf '%q ' "$@")")
+}
+
+# The results are printed in the order of the calls of tap_later
+tap_run_later() {
+    local folder i
+    folder=$(mktemp -d "$FUNC_WORK/tap.XXXXXX")
+    for i in "${!tap_later_names[@]}"; do
+        while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do
+            wait -n || true # the missing status will tell
+        done
+        (
+            tap_run_to "$folder/$i" eval "${tap_later_commands[i]}"
+            echo "$tap_status" >"$folder/$i.status"
+        ) &
+    done
+    wait
+    for i in "${!tap_later_names[@]}"; do
+        tap_status=$(cat "$folder/$i.status" || echo "$TAP_NO_STATUS")
+        tap_result "${tap_later_names[i]}" "$folder/$i" \
+            "${tap_later_commands[i]}"
+    done
+    rm -r "$folder"
+    tap_later_names=()
+    tap_later_commands=()
 }
 
 # The command must fail, and say something that matches PATTERN: another
