@@ -40,13 +40,14 @@
 #define RES_ACTIVE_FDS      4
 #define RES_ACTIVE_RESIDENT (64 * 1024 + 16 * 1024)
 
-/* With UCX_XSHM_RING_SIZE=auto the first peers of each interface have larger
- * rings. We are the first peer of all of ours. */
+/* With UCX_XSHM_RING_SIZE=auto docs/ promises larger rings to the first peers of
+ * each interface. We are the first peer of all of ours. */
+#define RES_AUTO         "auto"
 #define RES_NUM_LARGE    8
 #define RES_LARGE_SHARED ((512 - 56) * 1024)
-#define RES_SENT_SHARED \
-    (RES_ACTIVE_SHARED + RES_NUM_LARGE * RES_LARGE_SHARED / RES_PEERS)
-#define RES_RECEIVED_SHARED (RES_ACTIVE_SHARED + RES_LARGE_SHARED)
+/* Not one more of them, and not one less */
+#define RES_MOST_SENT  (64 * 1024 + RES_NUM_LARGE * RES_LARGE_SHARED / RES_PEERS)
+#define RES_LEAST_SENT (RES_MOST_SENT - RES_LARGE_SHARED / RES_PEERS / 2)
 
 enum {
     RES_AM_HELLO = 1, /* An address */
@@ -61,6 +62,11 @@ typedef struct {
     int64_t shared;
     int64_t resident;
 } res_size_t;
+
+typedef struct {
+    res_size_t most;
+    int64_t    least_shared;
+} res_bound_t;
 
 typedef struct {
     utest_context_t context;
@@ -230,7 +236,7 @@ static double res_per_peer(int64_t before, int64_t after)
 
 /* Returns the number of violated bounds */
 static int res_compare(const char *what, const res_size_t *before,
-                       const res_size_t *after, const res_size_t *bound)
+                       const res_size_t *after, const res_bound_t *bound)
 {
     double fds      = res_per_peer(before->fds, after->fds);
     double shared   = res_per_peer(before->shared, after->shared);
@@ -238,12 +244,13 @@ static int res_compare(const char *what, const res_size_t *before,
 
     printf("NOTE %-18s a peer: %6.2f descriptors, %5.2f mappings, %8.0f B "
            "shared, %8.0f B resident (at most %" PRId64 ", -, %" PRId64
-           ", %" PRId64 ")\n",
+           ", %" PRId64 "; at least %" PRId64 " B shared)\n",
            what, fds, res_per_peer(before->maps, after->maps), shared, resident,
-           bound->fds, bound->shared, bound->resident);
+           bound->most.fds, bound->most.shared, bound->most.resident,
+           bound->least_shared);
     fflush(stdout);
-    return (fds > bound->fds) + (shared > bound->shared) +
-           (resident > bound->resident);
+    return (fds > bound->most.fds) + (shared > bound->most.shared) +
+           (resident > bound->most.resident) + (shared < bound->least_shared);
 }
 
 static void res_send_all(res_t *res, uint8_t id)
@@ -291,20 +298,23 @@ static int res_disconnect_all(res_t *res)
 
 static int res_main(res_t *res)
 {
-    static const res_size_t silent  = {.fds      = RES_SILENT_FDS,
-                                       .shared   = RES_SILENT_SHARED,
-                                       .resident = RES_SILENT_RESIDENT};
-    res_size_t              sent_to = {.fds      = RES_ACTIVE_FDS,
-                                       .shared   = RES_ACTIVE_SHARED,
-                                       .resident = RES_ACTIVE_RESIDENT};
-    res_size_t              sending = sent_to;
-    static const res_size_t nothing = {.resident = RES_SILENT_RESIDENT};
-    res_size_t              base, connected, sent, received, gone;
-    int                     failed = 0;
+    static const res_bound_t silent  = {{.fds      = RES_SILENT_FDS,
+                                         .shared   = RES_SILENT_SHARED,
+                                         .resident = RES_SILENT_RESIDENT}};
+    static const res_bound_t nothing = {{.resident = RES_SILENT_RESIDENT}};
+    res_bound_t              sent_to = {{.fds      = RES_ACTIVE_FDS,
+                                         .shared   = RES_ACTIVE_SHARED,
+                                         .resident = RES_ACTIVE_RESIDENT}};
+    res_bound_t              received_from = sent_to;
+    const char              *ring_size     = getenv("UCX_XSHM_RING_SIZE");
+    res_size_t               base, connected, sent, received, gone;
+    int                      failed = 0;
 
-    if (getenv("UCX_XSHM_RING_SIZE") != NULL) {
-        sent_to.shared = RES_SENT_SHARED;
-        sending.shared = RES_RECEIVED_SHARED;
+    if ((ring_size != NULL) && !strcmp(ring_size, RES_AUTO)) {
+        sent_to.most.shared  = RES_MOST_SENT;
+        sent_to.least_shared = RES_LEAST_SENT;
+        received_from.most.shared += RES_LARGE_SHARED;
+        received_from.least_shared = RES_LARGE_SHARED;
     }
 
     utest_context_open(&res->context, res->tl_name, res->dev_name);
@@ -326,7 +336,7 @@ static int res_main(res_t *res)
     res_send_all(res, RES_AM_PING);
     res_wait(&res->context, &res->pongs, RES_PEERS);
     res_measure(res, &received);
-    failed += res_compare("received from", &sent, &received, &sending);
+    failed += res_compare("received from", &sent, &received, &received_from);
 
     res_send_all(res, RES_AM_BYE);
     failed += res_disconnect_all(res);

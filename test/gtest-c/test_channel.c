@@ -478,16 +478,16 @@ static void test_sender_out_of_fds(void **state)
 
     test_side_start(&side, &usage);
     assert_int_equal(xshm_tx_create(side.mailbox, side.dev_addr,
-                                    &side.mailbox->addr, XSHM_TEST_RING_SIZE,
+                                    &side.mailbox->addr,
                                     xshm_ring_max_payload(XSHM_TEST_RING_SIZE),
                                     &tx),
                      UCS_OK);
     test_limit_fds(&old);
-    assert_int_not_equal(xshm_tx_open(tx), UCS_OK);
+    assert_int_not_equal(xshm_tx_open(tx, XSHM_TEST_RING_SIZE), UCS_OK);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
     assert_int_not_equal(xshm_test_log_count("ulimit -n"), 0);
 
-    assert_int_equal(xshm_tx_open(tx), UCS_OK);
+    assert_int_equal(xshm_tx_open(tx, XSHM_TEST_RING_SIZE), UCS_OK);
     xshm_test_side_wait(&side, side.num_rx == 1);
     xshm_tx_close(tx);
     test_side_end(&side, &usage);

@@ -106,10 +106,9 @@ xshm_test_tx_open(xshm_test_side_t *side, const xshm_iface_addr_t *target)
     xshm_tx_t *tx;
 
     xshm_test_check(xshm_tx_create(side->mailbox, side->dev_addr, target,
-                                   XSHM_TEST_RING_SIZE,
                                    xshm_ring_max_payload(XSHM_TEST_RING_SIZE),
                                    &tx) == UCS_OK);
-    xshm_test_check(xshm_tx_open(tx) == UCS_OK);
+    xshm_test_check(xshm_tx_open(tx, XSHM_TEST_RING_SIZE) == UCS_OK);
     return tx;
 }
 

@@ -13,7 +13,7 @@
 
 /* To see which way messages went */
 #include <uct/xshm/base/ep.h>
-#include <uct/xshm/channel/ring_size.h>
+#include <uct/xshm/base/ring_size.h>
 #include <uct/xshm/platform/complain.h>
 
 #include <dirent.h>
@@ -396,41 +396,94 @@ static void test_zcopy_past_caches(void **state)
     unsetenv("UCX_XSHM_NT_MIN");
 }
 
-/* Peers of one interface, one after the other: @a large of them have a large
- * ring, whichever were closed meanwhile */
-static void test_ring_sizes_of(unsigned large, size_t ring_size)
+/* Peers of one interface */
+typedef struct test_rings {
+    utest_iface_t ifaces[TEST_NUM_RINGS];
+    uct_ep_h      eps[TEST_NUM_RINGS];
+} test_rings_t;
+
+static const xshm_ep_t *test_rings_ep(const test_rings_t *rings, unsigned i)
 {
-    utest_iface_t   ifaces[TEST_NUM_RINGS];
-    uct_ep_h        eps[TEST_NUM_RINGS];
+    return ucs_derived_of(rings->eps[i], xshm_ep_t);
+}
+
+static void test_rings_connect(test_rings_t *rings, unsigned i)
+{
     utest_address_t address;
-    xshm_ep_t      *ep;
-    unsigned        i, turn;
+
+    utest_address_get(&rings->ifaces[i], &address);
+    assert_int_equal(utest_connect(&test_pair.iface[0], &address,
+                                   &rings->eps[i]),
+                     UCS_OK);
+}
+
+static void
+test_rings_open_channel(test_rings_t *rings, unsigned i, size_t size)
+{
+    assert_int_equal(test_rings_ep(rings, i)->peer->tx->state, XSHM_TX_IDLE);
+    assert_int_equal(uct_ep_check(rings->eps[i], 0, NULL), UCS_OK);
+    assert_int_equal(test_rings_ep(rings, i)->peer->tx->ring_size, size);
+}
+
+/* Close the channel that has the first large ring, if there is any, and another
+ * one: who opens one next has a large one, and who comes after that has not */
+static void
+test_rings_close_two(test_rings_t *rings, size_t large, size_t small)
+{
+    const unsigned last = TEST_NUM_RINGS - 1;
+
+    uct_ep_destroy(rings->eps[0]);
+    uct_ep_destroy(rings->eps[last]);
+    test_rings_connect(rings, 0);
+    test_rings_connect(rings, last);
+    test_rings_open_channel(rings, last, large);
+    test_rings_open_channel(rings, 0, small);
+
+    /* As before */
+    uct_ep_destroy(rings->eps[0]);
+    uct_ep_destroy(rings->eps[last]);
+    test_rings_connect(rings, 0);
+    test_rings_connect(rings, last);
+    test_rings_open_channel(rings, 0, large);
+    test_rings_open_channel(rings, last, small);
+}
+
+static void test_rings_fail(test_rings_t *rings, unsigned i)
+{
+    utest_iface_close(&rings->ifaces[i]);
+    test_wait_for(test_rings_ep(rings, i)->status != UCS_OK);
+    utest_iface_open(&rings->ifaces[i], &test_pair.context, NULL, NULL);
+}
+
+/* The first @a num_large of its channels have a large ring, in the order in which
+ * they are opened */
+static void test_ring_sizes_of(unsigned num_large, size_t small)
+{
+    const size_t large = (num_large > 0) ? XSHM_RING_SIZE_LARGE : small;
+    test_rings_t rings;
+    unsigned     i;
 
     test_open(test_iov_callback);
     test_destroy_ep(0);
     test_connect(0, 0);
-    assert_int_equal(test_peer(0)->tx->ring_size, ring_size);
+    assert_int_equal(uct_ep_check(test_pair.ep[0], 0, NULL), UCS_OK);
+    assert_int_equal(test_peer(0)->tx->ring_size, small);
     for (i = 0; i < TEST_NUM_RINGS; ++i) {
-        utest_iface_open(&ifaces[i], &test_pair.context, NULL, NULL);
+        utest_iface_open(&rings.ifaces[i], &test_pair.context, NULL, NULL);
+    }
+    for (i = TEST_NUM_RINGS; i > 0; --i) {
+        test_rings_connect(&rings, i - 1);
+    }
+    for (i = 0; i < TEST_NUM_RINGS; ++i) {
+        test_rings_open_channel(&rings, i, (i < num_large) ? large : small);
     }
 
-    for (turn = 0; turn < 2; ++turn) {
-        for (i = 0; i < TEST_NUM_RINGS; ++i) {
-            utest_address_get(&ifaces[i], &address);
-            assert_int_equal(utest_connect(&test_pair.iface[0], &address,
-                                           &eps[i]),
-                             UCS_OK);
-            ep = ucs_derived_of(eps[i], xshm_ep_t);
-            assert_int_equal(ep->peer->tx->ring_size,
-                             (i < large) ? XSHM_RING_SIZE_LARGE : ring_size);
-        }
-        for (i = 0; i < TEST_NUM_RINGS; ++i) {
-            uct_ep_destroy(eps[i]);
-        }
-    }
-
+    test_rings_close_two(&rings, large, small);
+    test_rings_fail(&rings, 0);
+    test_rings_close_two(&rings, large, small);
     for (i = 0; i < TEST_NUM_RINGS; ++i) {
-        utest_iface_close(&ifaces[i]);
+        uct_ep_destroy(rings.eps[i]);
+        utest_iface_close(&rings.ifaces[i]);
     }
     test_close();
 }

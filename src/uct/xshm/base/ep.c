@@ -123,7 +123,7 @@ ucs_status_t xshm_ep_check_sendable(xshm_ep_t *ep)
         return UCS_ERR_NO_RESOURCE;
     }
 
-    return (ep->peer->tx->state == XSHM_TX_IDLE) ? xshm_tx_open(ep->peer->tx) :
+    return (ep->peer->tx->state == XSHM_TX_IDLE) ? xshm_peer_open(ep->peer) :
                                                    UCS_OK;
 }
 
@@ -577,7 +577,7 @@ xshm_ep_check(uct_ep_h tl_ep, unsigned flags, uct_completion_t *comp)
 
     /* The service notices the peer's end only once a channel is open */
     if ((ep->status == UCS_OK) && (ep->peer->tx->state == XSHM_TX_IDLE)) {
-        return xshm_tx_open(ep->peer->tx);
+        return xshm_peer_open(ep->peer);
     }
 
     return UCS_OK;

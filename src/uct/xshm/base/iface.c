@@ -12,7 +12,7 @@
 #include "md.h"
 #include "rma.h"
 #include "../channel/pair.h"
-#include "../channel/ring_size.h"
+#include "ring_size.h"
 #include "../platform/fdset.h"
 #include "../platform/complain.h"
 
@@ -61,7 +61,7 @@ ucs_config_field_t xshm_iface_config_table[] = {
      "Size of the ring through which one peer sends to another, rounded up to\n"
      "whole pages of 4 KiB. Two more pages are needed for each ring. A peer\n"
      "to which nothing was sent, and whose memory was not accessed, has none.\n"
-     "\"auto\" is 56 KiB, but 512 KiB for the first 8 peers of an interface\n"
+     "\"auto\" is 56 KiB, but 512 KiB for the first 8 that an interface opens\n"
      "on the device \"local\": faster for long messages that are copied.",
      ucs_offsetof(xshm_iface_config_t, ring_size), UCS_CONFIG_TYPE_MEMUNITS},
 

@@ -92,7 +92,7 @@ typedef struct xshm_iface {
     unsigned         work;       /**< XSHM_IFACE_WORK_xx */
     unsigned         idle_polls; /**< Empty calls of progress in a row */
     unsigned         rx_headroom;
-    unsigned         num_large;  /**< Peers with a large ring */
+    unsigned         num_large;  /**< Channels with a large ring */
     ucs_list_link_t  blocked;    /**< Peers with endpoints that wait */
     ucs_list_link_t  failed;     /**< Endpoints to be reported */
     ucs_list_link_t  rma_active; /**< Peers with access by message */

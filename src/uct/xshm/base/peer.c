@@ -9,8 +9,8 @@
 
 #include "peer.h"
 #include "ep.h"
+#include "ring_size.h"
 #include "rma.h"
-#include "../channel/ring_size.h"
 
 #include <ucs/debug/log.h>
 #include <ucs/debug/memtrack_int.h>
@@ -42,20 +42,12 @@ xshm_peer_is_self(const xshm_iface_t *iface, const xshm_iface_addr_t *addr)
     return !memcmp(addr, &iface->mailbox->addr, sizeof(*addr));
 }
 
-/* Has it one of the interface's large rings? */
-static int xshm_peer_is_large(const xshm_peer_t *peer)
-{
-    return peer->tx->ring_size > peer->iface->config.ring_size;
-}
-
 static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
                                      const xshm_iface_addr_t *addr,
                                      xshm_peer_t            **peer_p)
 {
     xshm_peer_t *peer;
     ucs_status_t status;
-    size_t       ring_size;
-    int          is_self;
 
     peer = ucs_malloc(sizeof(*peer), "xshm_peer");
     if (peer == NULL) {
@@ -63,22 +55,19 @@ static ucs_status_t xshm_peer_create(xshm_iface_t *iface, const void *dev_addr,
         return UCS_ERR_NO_MEMORY;
     }
 
-    is_self   = xshm_peer_is_self(iface, addr);
-    ring_size = (!is_self && (iface->num_large < iface->config.max_large)) ?
-                        XSHM_RING_SIZE_LARGE :
-                        iface->config.ring_size;
-    status    = xshm_tx_create(iface->mailbox, dev_addr, addr, ring_size,
-                               iface->config.seg_size, &peer->tx);
+    status = xshm_tx_create(iface->mailbox, dev_addr, addr,
+                            iface->config.seg_size, &peer->tx);
     if (status != UCS_OK) {
         ucs_free(peer);
         return status;
     }
 
-    peer->iface  = iface;
-    peer->addr   = *addr;
-    peer->nt_min = is_self ? SIZE_MAX : iface->config.nt_min;
-    iface->num_large += xshm_peer_is_large(peer);
+    peer->iface = iface;
+    peer->addr  = *addr;
+    peer->nt_min =
+            xshm_peer_is_self(iface, addr) ? SIZE_MAX : iface->config.nt_min;
     peer->refs        = 0;
+    peer->is_large    = 0;
     peer->rma         = NULL;
     peer->is_indirect = 0;
     peer->is_watched  = 0;
@@ -121,6 +110,30 @@ ucs_status_t xshm_peer_get(xshm_iface_t *iface, const void *dev_addr,
     return UCS_OK;
 }
 
+/* Is it to have one of the interface's large rings? */
+static int xshm_peer_may_be_large(const xshm_peer_t *peer)
+{
+    const xshm_iface_t *iface = peer->iface;
+
+    return (iface->num_large < iface->config.max_large) &&
+           !xshm_peer_is_self(iface, &peer->addr);
+}
+
+ucs_status_t xshm_peer_open(xshm_peer_t *peer)
+{
+    xshm_iface_t *iface    = peer->iface;
+    int           is_large = xshm_peer_may_be_large(peer);
+    ucs_status_t  status;
+
+    status = xshm_tx_open(peer->tx, is_large ? XSHM_RING_SIZE_LARGE :
+                                               iface->config.ring_size);
+    if (status == UCS_OK) {
+        peer->is_large = is_large;
+        iface->num_large += is_large;
+    }
+    return status;
+}
+
 static khiter_t xshm_peer_iter(const xshm_iface_t *iface, const xshm_tx_t *tx)
 {
     return kh_get(xshm_peers, &iface->peers,
@@ -153,7 +166,7 @@ void xshm_peer_put(xshm_peer_t *peer)
     }
 
     xshm_peer_forget(peer);
-    peer->iface->num_large -= xshm_peer_is_large(peer);
+    peer->iface->num_large -= peer->is_large;
     ucs_list_del(&peer->blocked);
     xshm_rma_cleanup_peer(peer);
     xshm_stats_end_tx(&peer->iface->stats, peer);
@@ -173,7 +186,7 @@ void xshm_peer_watch(xshm_peer_t *peer)
 {
     if (!peer->is_watched && !xshm_peer_is_own(peer) &&
         (peer->tx->state == XSHM_TX_IDLE)) {
-        (void)xshm_tx_open(peer->tx);
+        (void)xshm_peer_open(peer);
     }
 
     peer->is_watched = 1;

@@ -35,6 +35,7 @@ struct xshm_peer {
                                         done after what was sent before */
     int               is_watched;  /**< Its end is told, as far as it can be:
                                        its memory may be accessed directly */
+    int               is_large; /**< Has one of the interface's large rings */
     int               is_held; /**< Nothing else is sent before the rest of what
                                     was begun before a fence */
 };
@@ -51,6 +52,10 @@ xshm_peer_t *xshm_peer_find(const xshm_iface_t *iface, const xshm_tx_t *tx);
 
 /** One endpoint less. The last one closes the channel. */
 void xshm_peer_put(xshm_peer_t *peer);
+
+/** Open its channel, which must be idle. The first ones of an interface may
+ *  have a large ring (ring_size.h). */
+ucs_status_t xshm_peer_open(xshm_peer_t *peer);
 
 /** Let its end be told, though nothing was sent to it: open the channel.
  *  Without memory for that nobody tells. */

@@ -29,6 +29,8 @@
 /** Rights that a key can give: those of XSHM_RIGHT_ALL */
 #define XSHM_RKEY_NUM_RIGHTS 3
 
+XSHM_ABI_ASSERT(XSHM_RIGHT_ALL == UCS_MASK(XSHM_RKEY_NUM_RIGHTS));
+
 /** A key that was unpacked. What is mapped does not change any more. Which
  *  region that is, is known at the first operation: the key alone does not say
  *  for sure whose it is. */

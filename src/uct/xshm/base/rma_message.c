@@ -58,31 +58,45 @@ void xshm_rma_cleanup_iface(xshm_iface_t *iface)
 }
 
 /* Each operation takes a line of the ring at least, so there are never more
- * than lines that wait */
-static ucs_status_t
-xshm_rma_peer_get(xshm_peer_t *peer, xshm_rma_peer_t **rma_p)
+ * than lines that wait. How many lines there are, is known once the channel is
+ * open. */
+static UCS_F_NOINLINE ucs_status_t xshm_rma_peer_create(xshm_ep_t *ep)
 {
-    uint32_t num_entries =
-            ucs_roundup_pow2(peer->tx->ring_size / XSHM_ABI_LINE_SIZE);
-    xshm_rma_peer_t *rma = peer->rma;
+    xshm_peer_t     *peer = ep->peer;
+    xshm_rma_peer_t *rma;
+    ucs_status_t     status;
+    uint32_t         num_entries;
 
-    if (ucs_unlikely(rma == NULL)) {
-        rma = ucs_calloc(1,
-                         sizeof(*rma) + (num_entries * sizeof(*rma->entries)),
-                         "xshm_rma_peer");
-        if (rma == NULL) {
-            ucs_error("xshm: cannot allocate memory for access to a peer");
-            return UCS_ERR_NO_MEMORY;
-        }
-
-        rma->num_entries = num_entries;
-        rma->peer        = peer;
-        ucs_list_head_init(&rma->list);
-        peer->rma = rma;
+    status = xshm_ep_check_sendable(ep);
+    if (status != UCS_OK) {
+        return status;
     }
 
-    *rma_p = rma;
+    num_entries = ucs_roundup_pow2(peer->tx->ring_size / XSHM_ABI_LINE_SIZE);
+    rma = ucs_calloc(1, sizeof(*rma) + (num_entries * sizeof(*rma->entries)),
+                     "xshm_rma_peer");
+    if (rma == NULL) {
+        ucs_error("xshm: cannot allocate memory for access to a peer");
+        return UCS_ERR_NO_MEMORY;
+    }
+
+    rma->num_entries = num_entries;
+    rma->peer        = peer;
+    ucs_list_head_init(&rma->list);
+    peer->rma = rma;
     return UCS_OK;
+}
+
+static ucs_status_t xshm_rma_peer_get(xshm_ep_t *ep, xshm_rma_peer_t **rma_p)
+{
+    ucs_status_t status = UCS_OK;
+
+    if (ucs_unlikely(ep->peer->rma == NULL)) {
+        status = xshm_rma_peer_create(ep);
+    }
+
+    *rma_p = ep->peer->rma;
+    return status;
 }
 
 static xshm_rma_sent_t *xshm_rma_entry(xshm_rma_peer_t *rma, uint32_t number)
@@ -242,7 +256,7 @@ static ucs_status_t xshm_rma_reserve(xshm_ep_t *ep, size_t size,
     xshm_rma_peer_t *rma;
     ucs_status_t     status;
 
-    status = xshm_rma_peer_get(ep->peer, &rma);
+    status = xshm_rma_peer_get(ep, &rma);
     if (status != UCS_OK) {
         return status;
     }
@@ -581,7 +595,7 @@ ucs_status_t xshm_rma_send_zcopy(xshm_ep_t *ep, xshm_rma_kind_t kind,
         return status;
     }
 
-    status = xshm_rma_peer_get(ep->peer, &rma);
+    status = xshm_rma_peer_get(ep, &rma);
     if (status != UCS_OK) {
         return status;
     }

@@ -25,8 +25,8 @@
 
 
 ucs_status_t xshm_tx_create(xshm_mailbox_t *mailbox, const void *dev_addr,
-                            const xshm_iface_addr_t *target, size_t ring_size,
-                            size_t max_payload, xshm_tx_t **tx_p)
+                            const xshm_iface_addr_t *target, size_t max_payload,
+                            xshm_tx_t **tx_p)
 {
     const xshm_platform_ops_t *ops = mailbox->platform->ops;
     xshm_tx_t                 *tx;
@@ -40,7 +40,6 @@ ucs_status_t xshm_tx_create(xshm_mailbox_t *mailbox, const void *dev_addr,
     tx->state       = XSHM_TX_IDLE;
     tx->mailbox     = mailbox;
     tx->target      = *target;
-    tx->ring_size   = (uint32_t)ring_size;
     tx->max_payload = (uint32_t)max_payload;
     memcpy(tx->dev_addr, dev_addr, ops->dev_addr_size);
     xshm_mailbox_get(mailbox);
@@ -131,7 +130,7 @@ static void xshm_tx_init_sleeper(xshm_tx_t *tx)
                       &((const xshm_abi_return_t *)tx->mem->ret)->wake);
 }
 
-ucs_status_t xshm_tx_open(xshm_tx_t *tx)
+ucs_status_t xshm_tx_open(xshm_tx_t *tx, size_t ring_size)
 {
     xshm_platform_t *platform = tx->mailbox->platform;
     ucs_status_t     status;
@@ -142,15 +141,16 @@ ucs_status_t xshm_tx_open(xshm_tx_t *tx)
         return UCS_ERR_IO_ERROR;
     }
 
-    tx->dirty = calloc(1, xshm_ring_dirty_size(tx->ring_size));
+    tx->ring_size = (uint32_t)ring_size;
+    tx->dirty     = calloc(1, xshm_ring_dirty_size(ring_size));
     if (tx->dirty == NULL) {
         ucs_error("xshm: cannot allocate %zu bytes for a channel",
-                  xshm_ring_dirty_size(tx->ring_size));
+                  xshm_ring_dirty_size(ring_size));
         return UCS_ERR_NO_MEMORY;
     }
 
     status = platform->ops->mem_alloc(platform, tx->dev_addr,
-                                      XSHM_ABI_RING_OFFSET + tx->ring_size,
+                                      XSHM_ABI_RING_OFFSET + ring_size,
                                       &tx->mem);
     if (status != UCS_OK) {
         free(tx->dirty);
@@ -161,7 +161,7 @@ ucs_status_t xshm_tx_open(xshm_tx_t *tx)
     xshm_tx_init_header(tx);
     xshm_ring_tx_init(&tx->ring,
                       UCS_PTR_BYTE_OFFSET(tx->mem->data, XSHM_ABI_RING_OFFSET),
-                      tx->ring_size, tx->dirty, tx->mem->ret);
+                      ring_size, tx->dirty, tx->mem->ret);
     xshm_ring_tx_begin_at(&tx->ring, xshm_tx_first_line(tx));
     xshm_tx_init_sleeper(tx);
 

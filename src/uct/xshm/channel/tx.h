@@ -68,18 +68,19 @@ typedef struct xshm_tx {
  * @param [in] mailbox      Of the sending interface.
  * @param [in] dev_addr     Device address of the peer.
  * @param [in] target       Its interface address.
- * @param [in] ring_size    Size of the ring, whole pages, bytes.
  * @param [in] max_payload  Longest message, bytes.
  */
 ucs_status_t xshm_tx_create(xshm_mailbox_t *mailbox, const void *dev_addr,
-                            const xshm_iface_addr_t *target, size_t ring_size,
-                            size_t max_payload, xshm_tx_t **tx_p);
+                            const xshm_iface_addr_t *target, size_t max_payload,
+                            xshm_tx_t **tx_p);
 
 /**
  * Allocate the memory and ask the peer to map it. Does not wait: the ring can
  * be filled at once.
+ *
+ * @param [in] ring_size  Size of the ring, whole pages, bytes.
  */
-ucs_status_t xshm_tx_open(xshm_tx_t *tx);
+ucs_status_t xshm_tx_open(xshm_tx_t *tx, size_t ring_size);
 
 /** Was something sent that is not safe yet, as the peer has not answered? */
 static inline int xshm_tx_is_unsafe(const xshm_tx_t *tx)
