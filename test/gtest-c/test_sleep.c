@@ -28,7 +28,7 @@
 #define TEST_WAIT_MSEC 60000
 #define TEST_NUM_RACES 3000
 #define TEST_MAX_GAP   3000 /* Turns of an empty loop between two messages */
-#define TEST_PERIOD    16   /* Messages, of which the first awaits a sleep */
+#define TEST_PERIOD    256  /* Messages, of which the first awaits a sleep */
 #define TEST_NUM_FLOOD 200
 
 
@@ -39,8 +39,8 @@ static struct {
     unsigned         sent;
     unsigned         received;
     unsigned         num_slept;
-    int              is_asleep;
-    int              is_over;
+    unsigned asleep_at; /* Messages until it fell asleep, and one; else 0 */
+    int      is_over;
 } test;
 
 
@@ -299,10 +299,12 @@ static int test_is_over(void)
     return __atomic_load_n(&test.is_over, __ATOMIC_ACQUIRE);
 }
 
-/* Left to itself, a sender on a slow machine may come before each sleep */
+/* With all received: left to itself, a sender on a slow machine may come before
+ * each sleep, and one that went on anyhow would wake who was not woken */
 static void test_await_sleep(void)
 {
-    while (!__atomic_load_n(&test.is_asleep, __ATOMIC_ACQUIRE) &&
+    while ((__atomic_load_n(&test.asleep_at, __ATOMIC_ACQUIRE) !=
+            test.sent + 1) &&
            !test_is_over()) {
         sched_yield();
     }
@@ -346,9 +348,9 @@ static void test_sleep_for_message(void)
     }
 
     ++test.num_slept;
-    __atomic_store_n(&test.is_asleep, 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&test.asleep_at, test.received + 1, __ATOMIC_RELEASE);
     xshm_test_check(poll(&pollfd, 1, TEST_WAIT_MSEC) == 1);
-    __atomic_store_n(&test.is_asleep, 0, __ATOMIC_RELEASE);
+    __atomic_store_n(&test.asleep_at, 0, __ATOMIC_RELEASE);
 }
 
 static void test_asks_while_sending(void **state)

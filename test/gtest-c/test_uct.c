@@ -19,6 +19,8 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 
 #define TEST_AM_ID         3
@@ -455,6 +457,30 @@ static void test_rings_fail(test_rings_t *rings, unsigned i)
     utest_iface_open(&rings->ifaces[i], &test_pair.context, NULL, NULL);
 }
 
+/* With memory for a small ring only */
+static void test_no_memory_for_large_ring(void **state)
+{
+    struct rlimit limit, old;
+    void (*handler)(int);
+
+    setenv("UCX_XSHM_RING_SIZE", "auto", 1);
+    test_open(test_iov_callback);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    limit          = old;
+    limit.rlim_cur = XSHM_RING_SIZE_LARGE / 2;
+    handler        = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+
+    assert_int_equal(uct_ep_check(test_pair.ep[0], 0, NULL), UCS_OK);
+    assert_int_equal(test_peer(0)->tx->ring_size, XSHM_RING_SIZE_SMALL);
+    test_zcopy(1);
+
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    signal(SIGXFSZ, handler);
+    test_close();
+    unsetenv("UCX_XSHM_RING_SIZE");
+}
+
 /* The first @a num_large of its channels have a large ring, in the order in which
  * they are opened */
 static void test_ring_sizes_of(unsigned num_large, size_t small)
@@ -874,6 +900,7 @@ int main(void)
             cmocka_unit_test(test_callback_may_not_keep),
             cmocka_unit_test(test_zcopy_past_caches),
             cmocka_unit_test(test_ring_sizes),
+            cmocka_unit_test(test_no_memory_for_large_ring),
             cmocka_unit_test(test_short_iov),
             cmocka_unit_test(test_other_versions),
             cmocka_unit_test(test_answers_go_by_the_turn_line),

@@ -21,7 +21,6 @@ tap_failed=0
 tap_status=0
 TAP_LINES_SHOWN=60
 TAP_COLUMNS_SHOWN=200
-# The shell that was to write it was killed
 TAP_NO_STATUS=255
 tap_later_names=()
 tap_later_commands=()
@@ -98,25 +97,39 @@ tap_later() {
     tap_later_commands+=("$(printf '%q ' "$@")")
 }
 
-# The results are printed in the order of the calls of tap_later
+# tap_report_later FOLDER LAST: the results that there are, in the order of the
+# calls of tap_later, up to the first that is not there, or to LAST: whose shell was
+# killed has none
+tap_report_later() {
+    local folder=$1 last=$2 i=$tap_later_next
+
+    while [ "$i" -lt "$last" ] || [ -e "$folder/$i.status" ]; do
+        tap_status=$(cat "$folder/$i.status" || echo "$TAP_NO_STATUS")
+        tap_result "${tap_later_names[i]}" "$folder/$i" \
+            "${tap_later_commands[i]}"
+        rm -f "$folder/$i.status"
+        i=$((i + 1))
+    done
+    tap_later_next=$i
+}
+
 tap_run_later() {
     local folder i
     folder=$(mktemp -d "$FUNC_WORK/tap.XXXXXX")
+    tap_later_next=0
     for i in "${!tap_later_names[@]}"; do
         while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do
             wait -n || true # the missing status will tell
         done
+        tap_report_later "$folder" 0
         (
             tap_run_to "$folder/$i" eval "${tap_later_commands[i]}"
-            echo "$tap_status" >"$folder/$i.status"
+            echo "$tap_status" >"$folder/$i.writing"
+            mv "$folder/$i.writing" "$folder/$i.status"
         ) &
     done
     wait
-    for i in "${!tap_later_names[@]}"; do
-        tap_status=$(cat "$folder/$i.status" || echo "$TAP_NO_STATUS")
-        tap_result "${tap_later_names[i]}" "$folder/$i" \
-            "${tap_later_commands[i]}"
-    done
+    tap_report_later "$folder" "${#tap_later_names[@]}"
     rm -r "$folder"
     tap_later_names=()
     tap_later_commands=()
@@ -153,6 +166,9 @@ tap_collect() {
 }
 
 tap_finish() {
+    if [ ${#tap_later_names[@]} -ne 0 ]; then
+        tap_not_ok "${tap_later_names[*]}: tap_run_later was not called"
+    fi
     printf '1..%d\n' "$tap_count"
     [ "$tap_failed" -eq 0 ]
 }

@@ -112,7 +112,8 @@ typedef struct xshm_iface {
 
     struct {
         size_t   ring_size;       /**< Of those that are not large, bytes */
-        unsigned max_large;       /**< At most so many have a large ring */
+        unsigned max_large;       /**< At most so many have a large ring;
+                                       less once there was no memory */
         size_t   seg_size;        /**< Longest message, bytes */
         size_t   max_short;       /**< Longest short message, bytes */
         size_t   max_hdr;         /**< Longest header of am_zcopy, bytes */

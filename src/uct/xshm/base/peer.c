@@ -121,17 +121,23 @@ static int xshm_peer_may_be_large(const xshm_peer_t *peer)
 
 ucs_status_t xshm_peer_open(xshm_peer_t *peer)
 {
-    xshm_iface_t *iface    = peer->iface;
-    int           is_large = xshm_peer_may_be_large(peer);
+    xshm_iface_t *iface = peer->iface;
     ucs_status_t  status;
 
-    status = xshm_tx_open(peer->tx, is_large ? XSHM_RING_SIZE_LARGE :
-                                               iface->config.ring_size);
-    if (status == UCS_OK) {
-        peer->is_large = is_large;
-        iface->num_large += is_large;
+    if (xshm_peer_may_be_large(peer)) {
+        status = xshm_tx_open(peer->tx, XSHM_RING_SIZE_LARGE);
+        if (status == UCS_OK) {
+            peer->is_large = 1;
+            ++iface->num_large;
+        }
+        if (status != UCS_ERR_NO_MEMORY) {
+            return status;
+        }
+        /* There may be enough for small ones: no more large ones are tried */
+        iface->config.max_large = iface->num_large;
     }
-    return status;
+
+    return xshm_tx_open(peer->tx, iface->config.ring_size);
 }
 
 static khiter_t xshm_peer_iter(const xshm_iface_t *iface, const xshm_tx_t *tx)
